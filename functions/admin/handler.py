@@ -1,0 +1,129 @@
+"""HTTP, for operators: publish snapshots, manage triggers and API keys; by direct invocation, the first key."""
+
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from zentrigger import wiring
+from zentrigger.catalogue import SnapshotContent
+from zentrigger.catalogue_store import CatalogueStore
+from zentrigger.errors import InvalidRequestError, NotFoundError
+from zentrigger.http import authenticate, json_response, make_resolver, query_number, query_text, read_body, validate
+from zentrigger.key_store import KeyStore
+from zentrigger.keys import ApiKey
+from zentrigger.observability import logger
+from zentrigger.run_requests import FirstKeyRequest, KeyRequest
+from zentrigger.trigger_store import TriggerStore
+from zentrigger.triggers import NamedTrigger, TriggerDefinition, check_trigger
+from zentrigger.views import Json, key_view, page, receipt_view, snapshot_summary, trigger_view
+
+app = make_resolver()
+
+
+@app.post("/snapshots")
+def post_snapshot() -> Response[str]:
+    """Publish a pipeline."""
+    caller = _caller()
+    snapshot, created = _catalogue().publish(read_body(app.current_event, SnapshotContent), caller.key_id)
+    status = HTTPStatus.CREATED if created else HTTPStatus.OK
+    return json_response({**snapshot_summary(snapshot), "created": created}, status)
+
+
+@app.put("/triggers/<trigger>")
+def put_trigger(trigger: str) -> Response[str]:
+    """Make or replace a trigger."""
+    _caller()
+    name = validate(NamedTrigger, {"name": trigger}).name
+    definition = read_body(app.current_event, TriggerDefinition)
+    pipeline = _catalogue().pipeline(definition.pipeline)
+    if pipeline is None:
+        raise NotFoundError(f"No pipeline {definition.pipeline!r} is published. Publish it first.")
+    problems = check_trigger(definition, pipeline.newest.content)
+    if problems:
+        raise InvalidRequestError(problems)
+    return json_response(trigger_view(_triggers().put(name, definition)))
+
+
+@app.get("/triggers/<trigger>")
+def get_trigger(trigger: str) -> Response[str]:
+    """Give a trigger."""
+    _caller()
+    return json_response(trigger_view(_triggers().get(trigger)))
+
+
+@app.delete("/triggers/<trigger>")
+def delete_trigger(trigger: str) -> Response[str]:
+    """Delete a trigger."""
+    _caller()
+    _triggers().delete(trigger)
+    return Response(status_code=HTTPStatus.NO_CONTENT.value)
+
+
+@app.get("/triggers")
+def list_triggers() -> Response[str]:
+    """Give all triggers."""
+    _caller()
+    return json_response(page([trigger_view(trigger) for trigger in _triggers().triggers()], None))
+
+
+@app.get("/triggers/<trigger>/receipts")
+def list_receipts(trigger: str) -> Response[str]:
+    """Give a page of what became of a trigger's events."""
+    _caller()
+    limit = query_number(app.current_event, "limit", 20, 100) or 1
+    receipts, cursor = _triggers().receipts(trigger, limit=limit, cursor=query_text(app.current_event)["cursor"])
+    return json_response(page([receipt_view(receipt) for receipt in receipts], cursor))
+
+
+@app.post("/keys")
+def post_key() -> Response[str]:
+    """Make an API key."""
+    _caller()
+    return json_response(_new_key(read_body(app.current_event, KeyRequest)), HTTPStatus.CREATED)
+
+
+@app.get("/keys")
+def list_keys() -> Response[str]:
+    """Give all API keys."""
+    _caller()
+    return json_response(page([key_view(key) for key in _keys().api_keys()], None))
+
+
+@app.delete("/keys/<key_id>")
+def delete_key(key_id: str) -> Response[str]:
+    """Delete an API key."""
+    _caller()
+    _keys().delete(key_id)
+    return Response(status_code=HTTPStatus.NO_CONTENT.value)
+
+
+def _new_key(request: KeyRequest) -> Json:
+    key, text = _keys().create(request.name, request.scopes)
+    logger.info("an API key was made", made_key_id=key.key_id, scopes=key.scopes)
+    return {**key_view(key), "key": text}
+
+
+def _caller() -> ApiKey:
+    return authenticate(app.current_event, _keys(), "admin")
+
+
+def _catalogue() -> CatalogueStore:
+    return wiring.catalogue_store(wiring.admin_settings().catalogue_table)
+
+
+def _triggers() -> TriggerStore:
+    return wiring.trigger_store(wiring.admin_settings().triggers_table)
+
+
+def _keys() -> KeyStore:
+    return wiring.key_store(wiring.admin_settings().keys_table)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an HTTP request, or make a key for an operator who may invoke this function."""
+    if "action" in event:
+        return _new_key(validate(FirstKeyRequest, event))
+    return app.resolve(event, context)

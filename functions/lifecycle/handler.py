@@ -1,0 +1,36 @@
+"""Ends runs and starts waiting ones: on changes of runs, on stopped tasks, and in the minute's sweep."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from zentrigger import wiring
+from zentrigger.events import UnknownEventError, task_state
+from zentrigger.observability import logger
+from zentrigger.runs import Run
+
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+
+
+def handle_record(record: DynamoDBRecord) -> None:
+    """Act on one change of a run's head; its deletion after its retention is none."""
+    image = record.dynamodb.new_image if record.dynamodb else None
+    if image:
+        wiring.reconciler().run_changed(Run.model_validate(image))
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN401 - each source wants its own answer
+    """Act on what happened: a batch of the runs' stream, a task that stopped, or a minute that passed."""
+    if "Records" in event:
+        return process_partial_response(event, handle_record, processor, context)
+    match event.get("source"), event.get("detail-type"):
+        case "aws.ecs", "ECS Task State Change":
+            wiring.reconciler().task_stopped(task_state(event["detail"]))
+        case "aws.events", "Scheduled Event":
+            wiring.reconciler().sweep()
+        case source, kind:
+            raise UnknownEventError(f"an event of source {source!r} and type {kind!r}")
+    return None

@@ -1,0 +1,1 @@
+"""What the functions and the runner share: runs and their moves, admission, launching, ends, triggers, keys."""

@@ -1,0 +1,185 @@
+"""The HTTP API as data: every operation once, for the OpenAPI document, for 405 answers and for the tests."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel
+
+from zentrigger.catalogue import SnapshotContent
+from zentrigger.keys import Scope
+from zentrigger.run_requests import KeyRequest, RunRequest, TutorialRequest
+from zentrigger.triggers import TriggerDefinition
+
+Method = Literal["DELETE", "GET", "POST", "PUT"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call: method, path with `{names}`, who may make it, what it takes and what it answers."""
+
+    method: Method
+    path: str
+    summary: str
+    scope: Scope | None
+    answer: int
+    answers: str
+    errors: tuple[int, ...]
+    body: type[BaseModel] | None = None
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    answer_type: str = "application/json"
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """Give the names in the path."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a request's path is one of this operation."""
+        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{\w+\}", self.path))
+        return re.fullmatch(pattern, path) is not None
+
+
+_PAGING = {"limit": "How many, from 1 to 100; 20 unless said.", "cursor": "The `next` of the page before."}
+_WITH_BODY = (400, 401, 403, 413, 415, 422)
+_IDEMPOTENCY = {
+    "Idempotency-Key": "Up to 200 printable characters. The same key with the same body gives the same run, and the"
+    " header `Idempotency-Replayed: true`; with another body, 422."
+}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "POST",
+        "/runs",
+        "Run a pipeline",
+        "run",
+        202,
+        "The run, recorded and on its way.",
+        (*_WITH_BODY, 404, 429, 503),
+        body=RunRequest,
+        headers=_IDEMPOTENCY,
+    ),
+    Operation(
+        "POST",
+        "/trigger",
+        "Run a pipeline, with the body of ZenML's tutorial",
+        "run",
+        202,
+        "The run, recorded and on its way.",
+        (*_WITH_BODY, 404, 429, 503),
+        body=TutorialRequest,
+        headers=_IDEMPOTENCY,
+    ),
+    Operation(
+        "GET",
+        "/runs",
+        "List runs, newest first",
+        "read",
+        200,
+        "A page of runs. Filters apply to what was read, so a page may be short and still have a next.",
+        (401, 403, 422),
+        query={
+            "pipeline": "Only runs of this pipeline.",
+            "status": "Only runs of this status.",
+            "trigger": "Only runs that this trigger started.",
+            "tag": "Only runs with this tag.",
+            **_PAGING,
+        },
+    ),
+    Operation(
+        "GET",
+        "/runs/{run_id}",
+        "Get a run: status, progress, outputs, error",
+        "read",
+        200,
+        "The run. With `If-None-Match` and nothing new: 304.",
+        (304, 401, 403, 404, 422),
+        query={"wait": "Seconds, up to 20: answer when the run has changed, or when they have passed."},
+        headers={"If-None-Match": "The `ETag` of the last answer."},
+    ),
+    Operation(
+        "GET",
+        "/runs/{run_id}/logs",
+        "Read what a run printed",
+        "read",
+        200,
+        "Lines with their times, and the cursor for what comes after.",
+        (401, 403, 404, 422),
+        query={"limit": "How many lines, from 1 to 1000; 500 unless said.", "cursor": "The `next` of the page before."},
+    ),
+    Operation(
+        "DELETE",
+        "/runs/{run_id}",
+        "Cancel a run",
+        "run",
+        202,
+        "The run, with `cancel_requested_at` set; it is `cancelled` when its task has stopped.",
+        (401, 403, 404, 409),
+    ),
+    Operation("GET", "/pipelines", "List published pipelines", "read", 200, "All pipelines, by name.", (401, 403, 422)),
+    Operation(
+        "GET",
+        "/pipelines/{pipeline}",
+        "Get a pipeline, with its parameter schemas and an example request",
+        "read",
+        200,
+        "The pipeline and its newest snapshot.",
+        (401, 403, 404),
+    ),
+    Operation(
+        "POST",
+        "/snapshots",
+        "Publish a pipeline",
+        "admin",
+        201,
+        "The new snapshot; 200 with the newest one if its content is the same.",
+        (200, *_WITH_BODY, 503),
+        body=SnapshotContent,
+    ),
+    Operation("GET", "/triggers", "List triggers", "admin", 200, "All triggers, by name.", (401, 403, 422)),
+    Operation(
+        "PUT",
+        "/triggers/{trigger}",
+        "Make or replace a trigger",
+        "admin",
+        200,
+        "The trigger.",
+        (*_WITH_BODY, 404),
+        body=TriggerDefinition,
+    ),
+    Operation("GET", "/triggers/{trigger}", "Get a trigger", "admin", 200, "The trigger.", (401, 403, 404)),
+    Operation("DELETE", "/triggers/{trigger}", "Delete a trigger", "admin", 204, "It is gone.", (401, 403, 404)),
+    Operation(
+        "GET",
+        "/triggers/{trigger}/receipts",
+        "List what became of a trigger's events, newest first",
+        "admin",
+        200,
+        "A page of receipts, which are kept for 30 days.",
+        (401, 403, 422),
+        query=_PAGING,
+    ),
+    Operation("GET", "/keys", "List API keys", "admin", 200, "All keys, without their secrets.", (401, 403, 422)),
+    Operation(
+        "POST",
+        "/keys",
+        "Make an API key",
+        "admin",
+        201,
+        "The key. Its text is in this answer and never again.",
+        _WITH_BODY,
+        body=KeyRequest,
+    ),
+    Operation(
+        "DELETE", "/keys/{key_id}", "Delete an API key", "admin", 204, "It stops working within 30 s.", (401, 403, 404)
+    ),
+    Operation("GET", "/health", "Tell whether the API answers", None, 200, "It does.", ()),
+    Operation("GET", "/openapi.json", "Get this document", None, 200, "OpenAPI 3.1.", ()),
+    Operation("GET", "/docs", "Read and try the API", None, 200, "A page for people.", (), answer_type="text/html"),
+)
+
+
+def allowed_methods(path: str) -> tuple[str, ...]:
+    """Give the methods that a path takes; none where there is nothing."""
+    return tuple(sorted({operation.method for operation in OPERATIONS if operation.matches(path)}))

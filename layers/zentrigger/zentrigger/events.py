@@ -1,0 +1,119 @@
+"""What comes in as events, from EventBridge and ECS, as typed values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+
+class UnknownEventError(Exception):
+    """The event is not one that this function takes; the text says what it was."""
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class S3Object(_Event):
+    """The object of an S3 event. The key is as it is in the bucket: EventBridge does not URL-encode it."""
+
+    key: str = Field(min_length=1)
+    size: int = 0
+    etag: str | None = None
+    version_id: str | None = Field(default=None, alias="version-id")
+    sequencer: str | None = None
+
+
+class S3Bucket(_Event):
+    """The bucket of an S3 event."""
+
+    name: str
+
+
+class S3Arrival(_Event):
+    """An object arrived in a bucket (AWS: "Object Created" event)."""
+
+    event_id: str
+    time: AwareDatetime
+    bucket: S3Bucket
+    object: S3Object
+    reason: str = ""
+
+
+class ScheduleFired(_Event):
+    """The stack's schedule fired for a trigger."""
+
+    event_id: str
+    time: AwareDatetime
+    trigger: str
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """How a container of a task stands."""
+
+    name: str
+    exit_code: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How ECS describes a task, in its event or in DescribeTasks; both have the same shape."""
+
+    task_arn: str
+    last_status: str
+    started_by: str | None
+    version: int
+    stop_code: str | None
+    stopped_reason: str | None
+    stopped_at: datetime | None
+    containers: tuple[ContainerState, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the task has ended for good."""
+        return self.last_status == "STOPPED"
+
+
+def parse_event(event: Mapping[str, Any]) -> S3Arrival | ScheduleFired:
+    """Give what on_event's queue carries: an S3 arrival or a firing of the schedule.
+
+    Raises:
+        UnknownEventError: neither, or not of the shape that AWS sends.
+
+    """
+    kind = (event.get("source"), event.get("detail-type"))
+    detail = event.get("detail")
+    if not isinstance(detail, Mapping):
+        raise UnknownEventError(f"an event of {kind[0]!r} without a detail")
+    values = {**detail, "event_id": event.get("id"), "time": event.get("time")}
+    try:
+        if kind == ("aws.s3", "Object Created"):
+            return S3Arrival.model_validate(values)
+        if kind[0] == "zentrigger.schedule":
+            return ScheduleFired.model_validate(values)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise UnknownEventError(f"an event of {kind[0]!r} with something missing or wrong at: {places}") from error
+    raise UnknownEventError(f"an event of source {kind[0]!r} and type {kind[1]!r}")
+
+
+def task_state(task: Mapping[str, Any]) -> TaskState:
+    """Give a task as ECS describes it, in an event's detail or in DescribeTasks' answer."""
+    stopped_at = task.get("stoppedAt")
+    return TaskState(
+        task_arn=task["taskArn"],
+        last_status=task["lastStatus"],
+        started_by=task.get("startedBy"),
+        version=task.get("version", 0),
+        stop_code=task.get("stopCode"),
+        stopped_reason=task.get("stoppedReason"),
+        stopped_at=datetime.fromisoformat(stopped_at) if isinstance(stopped_at, str) else stopped_at,
+        containers=tuple(
+            ContainerState(name=container["name"], exit_code=container.get("exitCode"), reason=container.get("reason"))
+            for container in task.get("containers", ())
+        ),
+    )

@@ -1,0 +1,262 @@
+"""HTTP as all functions speak it: reading requests, knowing callers, answering, and errors as RFC 9457 problems."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError as RouteNotFoundError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from pydantic import BaseModel, ValidationError
+
+from zentrigger import errors
+from zentrigger.errors import InvalidRequestError, Problem, ZentriggerError
+from zentrigger.key_store import KeyStore
+from zentrigger.keys import ApiKey, Scope
+from zentrigger.observability import logger
+
+Body = TypeVar("Body", bound=BaseModel)
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Larger bodies are refused unread; the largest good one is a snapshot's schemas."""
+
+STATUS_OF: Mapping[type[ZentriggerError], HTTPStatus] = {
+    errors.UnreadableError: HTTPStatus.BAD_REQUEST,
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyClashError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_PROBLEM_TYPES = "urn:zentrigger:problem:"
+
+
+def make_resolver() -> APIGatewayHttpResolver:
+    """Make the resolver of a function, with all errors mapped to problems."""
+    app = APIGatewayHttpResolver()
+
+    @app.exception_handler(ZentriggerError)  # type: ignore[untyped-decorator] # Powertools leaves it untyped
+    def domain_error(error: ZentriggerError) -> Response[str]:
+        return problem(error, app.current_event)
+
+    @app.exception_handler(Exception)  # type: ignore[untyped-decorator] # Powertools leaves it untyped
+    def unexpected_error(error: Exception) -> Response[str]:
+        logger.exception("an error that nobody foresaw", kind=type(error).__name__)
+        return _problem(
+            app.current_event,
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+            kind="internal-error",
+            title="Something went wrong here",
+            detail="This is our fault, not yours. Tell your operator the request id that `instance` names.",
+        )
+
+    @app.not_found
+    def no_route(_: RouteNotFoundError) -> Response[str]:
+        return problem(
+            errors.NotFoundError("There is nothing at this path. GET /docs shows what there is."), app.current_event
+        )
+
+    return app
+
+
+def authenticate(event: APIGatewayProxyEventV2, keys: KeyStore, scope: Scope) -> ApiKey:
+    """Give the caller's API key, from X-API-Key or as a bearer token.
+
+    Raises:
+        UnauthorizedError: no key, or none that is known.
+        ForbiddenError: the key has not this scope.
+
+    """
+    text = event.headers.get("x-api-key")
+    scheme, _, token = event.headers.get("authorization", "").partition(" ")
+    if text is None and scheme.lower() == "bearer":
+        text = token.strip()
+    key = keys.authenticate(text)
+    logger.append_keys(key_id=key.key_id)
+    key.require(scope)
+    return key
+
+
+def read_body(event: APIGatewayProxyEventV2, model: type[Body]) -> Body:
+    """Give the JSON body of a request as a typed value.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not sent as JSON.
+        TooLargeError: it is over 1 MB.
+        UnreadableError: it is no JSON: also NaN, Infinity, a key given twice, and text that is not Unicode.
+        InvalidRequestError: it is JSON, but not of this shape; all problems are in it.
+
+    """
+    media_type = event.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise errors.UnsupportedMediaTypeError("Send the body as JSON, with the header Content-Type: application/json.")
+    return validate(model, _read_json(event))
+
+
+def validate(model: type[Body], values: Any) -> Body:  # noqa: ANN401 - JSON of any shape
+    """Give JSON as a typed value, or raise an InvalidRequestError with all that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidRequestError([_as_problem(wrong, model) for wrong in error.errors()]) from None
+
+
+def _as_problem(wrong: Any, model: type[BaseModel]) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails
+    place = wrong["loc"]
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+    if wrong["type"] == "extra_forbidden":
+        known = f" Known: {', '.join(sorted(model.model_fields))}." if len(place) == 1 else ""
+        return Problem(pointer, f"There is no field {place[-1]!r} here.{known}")
+    return Problem(pointer, wrong["msg"].removeprefix("Value error, "))
+
+
+def _read_json(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of any shape
+    try:
+        text = event.decoded_body or ""
+    except ValueError as error:
+        raise errors.UnreadableError("The body is not UTF-8 text.") from error
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BODY_BYTES:
+        raise errors.TooLargeError(f"The body is over {MAX_BODY_BYTES} bytes. Put the data in S3 and pass its URL.")
+    try:
+        values = json.loads(
+            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_without_repetition
+        )
+        # Half of a surrogate pair is legal in JSON's escapes, and no text that any store or log can keep.
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise errors.UnreadableError("The body holds half of a surrogate pair (\\ud800 to \\udfff alone).") from None
+    except RecursionError:
+        raise errors.UnreadableError("The body is nested too deeply.") from None
+    except ValueError as error:
+        raise errors.UnreadableError(f"The body is not JSON: {error}") from None
+    return values
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number; leave it out or send null")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return value
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {repeated[:100]!r} is there twice")
+    return values
+
+
+def query_number(event: APIGatewayProxyEventV2, name: str, default: int, most: int) -> int:
+    """Give a whole number from the query string, from 0 to `most`."""
+    text = (event.query_string_parameters or {}).get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most):  # noqa: PLR2004 - digits
+        raise InvalidRequestError([Problem(f"/{name}", f"`{name}` is a whole number from 0 to {most}.")])
+    return int(text)
+
+
+def query_text(event: APIGatewayProxyEventV2, *names: str) -> dict[str, str | None]:
+    """Give text from the query string, by name.
+
+    Raises:
+        InvalidRequestError: a parameter is there that is none of `names`, `limit` and `cursor`, or one is empty.
+
+    """
+    given = event.query_string_parameters or {}
+    known = (*names, "limit", "cursor")
+    unknown = [
+        Problem(f"/{name}", f"There is no filter {name!r}. Known: {', '.join(known)}.")
+        for name in given
+        if name not in known
+    ]
+    empty = [Problem(f"/{name}", f"`{name}` is empty.") for name in names if given.get(name) == ""]
+    if unknown or empty:
+        raise InvalidRequestError([*unknown, *empty])
+    return {name: given.get(name) for name in (*names, "cursor")}
+
+
+def json_response(
+    body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response[str]:
+    """Answer with JSON. No cache keeps it: what is true of a run changes, and what is true of a key is nobody's."""
+    return Response(
+        status_code=status.value,
+        content_type="application/json",
+        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def etag_of(body: Mapping[str, Any]) -> str:
+    """Give the entity tag of an answer (RFC 9110, section 8.8.3)."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def problem(error: ZentriggerError, event: APIGatewayProxyEventV2) -> Response[str]:
+    """Answer with a domain error as a problem (RFC 9457)."""
+    status = next(code for kind, code in STATUS_OF.items() if isinstance(error, kind))
+    headers, extra = {}, {}
+    match error:
+        case InvalidRequestError():
+            extra = {"errors": [{"pointer": wrong.pointer, "detail": wrong.detail} for wrong in error.problems]}
+        case errors.QueueFullError():
+            headers = {"Retry-After": str(error.retry_after_seconds)}
+        case errors.BusyError():
+            headers = {"Retry-After": "1"}
+        case errors.MethodNotAllowedError():
+            headers = {"Allow": ", ".join(error.allowed)}
+        case errors.UnauthorizedError():
+            headers = {"WWW-Authenticate": 'Bearer realm="zentrigger"'}
+        case _:
+            pass
+    name = type(error).__name__.removesuffix("Error")
+    kebab = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
+    return _problem(
+        event, status=status, kind=kebab, title=error.title, detail=error.detail, headers=headers, extra=extra
+    )
+
+
+def _problem(  # noqa: PLR0913 - the members of a problem
+    event: APIGatewayProxyEventV2,
+    *,
+    status: HTTPStatus,
+    kind: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Response[str]:
+    body = {
+        "type": _PROBLEM_TYPES + kind,
+        "title": title,
+        "status": status.value,
+        "detail": detail,
+        "instance": f"urn:request:{event.request_context.request_id}",
+        **(extra or {}),
+    }
+    return Response(
+        status_code=status.value,
+        content_type="application/problem+json",
+        body=json.dumps(body, ensure_ascii=False),
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )

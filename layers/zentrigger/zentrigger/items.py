@@ -1,0 +1,126 @@
+"""Between typed records and DynamoDB's items, and the one way to write several of them at once."""
+
+import base64
+import binascii
+import json
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from zentrigger.errors import BusyError, InvalidRequestError, Problem
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+Item = dict[str, Any]
+
+TRANSACTION_TRIES = 12
+"""Under contention a transaction is cancelled at once, so many short tries are cheap; they add up to some 5 s."""
+
+
+def to_item(values: Mapping[str, Any]) -> Item:
+    """Give plain values (text, whole numbers, lists, maps) as an item."""
+    return {name: _serializer.serialize(value) for name, value in values.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an item as plain values; numbers become whole numbers, for the tables hold no others."""
+    return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - the values of an item are of any type
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, str | bool | bytes):
+        return value
+    return int(value)
+
+
+def update_expression(
+    *, set_values: Mapping[str, Any], remove: Sequence[str] = (), names: Sequence[str] = ()
+) -> tuple[str, dict[str, str], Item]:
+    """Give expression, attribute names and values of an update; `names` are further attributes a condition speaks of.
+
+    Every attribute is written `#name` and every value `:name`, so that no reserved word is in the way.
+    """
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in set_values)
+    if remove:
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in remove)
+    attribute_names = {f"#{name}": name for name in (*set_values, *remove, *names)}
+    return expression, attribute_names, {f":{name}": value for name, value in to_item(set_values).items()}
+
+
+class TransactionRefusedError(Exception):
+    """A condition of a transaction did not hold. `existing` has, for each failed action, the item that stood there."""
+
+    def __init__(self, existing: dict[int, dict[str, Any] | None]) -> None:
+        super().__init__(f"the conditions of actions {sorted(existing)} did not hold")
+        self.existing = existing
+
+
+def transact(client: "DynamoDBClient", actions: Sequence["TransactWriteItemTypeDef"]) -> None:
+    """Write all of `actions` or none.
+
+    Conflicts with other transactions are retried with jitter (AWS: TransactionConflict is for the caller to retry).
+
+    Raises:
+        TransactionRefusedError: a condition did not hold; nothing was written.
+        BusyError: other transactions were in the way each time; nothing was written.
+
+    """
+    for turn in range(TRANSACTION_TRIES):
+        try:
+            client.transact_write_items(TransactItems=actions)
+        except ClientError as error:
+            reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            refused = {
+                index: from_item(reason["Item"]) if reason.get("Item") else None
+                for index, reason in enumerate(reasons)
+                if reason.get("Code") == "ConditionalCheckFailed"
+            }
+            if refused:
+                raise TransactionRefusedError(refused) from error
+            if not any(reason.get("Code") in _PASSING for reason in reasons):
+                raise
+            time.sleep(random.uniform(0, min(0.02 * 2**turn, 0.8)))  # noqa: S311 - jitter, not a secret
+        else:
+            return
+    raise BusyError("The store was busy with other writes to the same items. Nothing was written; try again.")
+
+
+_PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+
+
+def to_cursor(position: Mapping[str, Any]) -> str:
+    """Give a place in a listing as opaque text that is safe in a URL."""
+    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str) -> dict[str, str]:
+    """Give the place in a listing that a cursor stands for.
+
+    Raises:
+        InvalidRequestError: it is no cursor of ours.
+
+    """
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(position, dict) and all(isinstance(part, str) for part in position.values()):
+            return position
+    except (binascii.Error, ValueError):
+        pass
+    raise InvalidRequestError(
+        [Problem("/cursor", "This is not a cursor. Use the `next` of the page before, unchanged.")]
+    )

@@ -1,0 +1,112 @@
+"""Launching a run's task: the request, its three possible answers, and what the record keeps of them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from zentrigger.runs import Refusal, Run
+
+CONTAINER = "runner"
+"""Name of the container in the task definition."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where tasks run: subnets and security groups by id, and whether they get a public address."""
+
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    assign_public_ip: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """ECS took the launch: this is the task."""
+
+    task_arn: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """ECS surely started nothing. A transient refusal may succeed later."""
+
+    transient: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """No answer, or none that says whether a task was started. Only the same client token may be sent again."""
+
+    message: str
+
+
+LaunchAnswer = Started | Refused | Unknown
+
+
+class Launcher(Protocol):
+    """Sends a launch to ECS, once."""
+
+    def run_task(self, request: dict[str, Any]) -> LaunchAnswer:
+        """Send the request without retries of its own and say which of the three answers came."""
+        ...
+
+
+class LaunchRecords(Protocol):
+    """Keeps what became of a launch."""
+
+    def record_task(self, run: Run, task_arn: str) -> None:
+        """Keep the task that a launch started."""
+        ...
+
+    def record_refusal(self, run: Run, refusal: Refusal) -> None:
+        """Keep that a launch was surely refused."""
+        ...
+
+
+def launch_request(run: Run, *, cluster: str, network: Network) -> dict[str, Any]:
+    """Give the RunTask request of a run's launch: the same for the same record, so that it can be sent again.
+
+    The client token names run, attempt and launch; it is at most 64 characters (AWS: RunTask), of which the run id
+    takes 36. Parameters stay in the record: overrides are limited to 8192 characters.
+    """
+    return {
+        "cluster": cluster,
+        "taskDefinition": run.task_definition,
+        "launchType": "FARGATE",
+        "count": 1,
+        "clientToken": f"{run.run_id}-{run.attempt}-{run.launch}",
+        "startedBy": run.started_by,
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(network.subnets),
+                "securityGroups": list(network.security_groups),
+                "assignPublicIp": network.assign_public_ip,
+            }
+        },
+        "overrides": {
+            "containerOverrides": [
+                {
+                    "name": CONTAINER,
+                    "environment": [
+                        {"name": "RUN_ID", "value": run.run_id},
+                        {"name": "ATTEMPT", "value": str(run.attempt)},
+                    ],
+                }
+            ]
+        },
+        "propagateTags": "TASK_DEFINITION",
+    }
+
+
+def launch(run: Run, *, cluster: str, network: Network, launcher: Launcher, records: LaunchRecords) -> LaunchAnswer:
+    """Launch a run that holds a slot and keep what ECS answered; an unknown answer is left to the sweep."""
+    answer = launcher.run_task(launch_request(run, cluster=cluster, network=network))
+    match answer:
+        case Started(task_arn):
+            records.record_task(run, task_arn)
+        case Refused(transient, reason, message):
+            records.record_refusal(run, Refusal(launch=run.launch, transient=transient, reason=reason, message=message))
+        case Unknown():
+            pass
+    return answer

@@ -1,0 +1,84 @@
+"""Checking a run's parameters against the schemas of its snapshot: all that is wrong, at once, before anything starts.
+
+ZenML ignores unknown steps and keys silently; here they are errors.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from zentrigger.catalogue import JsonSchema, SnapshotContent
+from zentrigger.errors import Problem, UnknownName
+
+MAX_PARAMETERS_BYTES = 256 * 1024
+"""Size limit of parameters and steps' parameters together, as JSON (DynamoDB: an item is 400 KB at most)."""
+
+_SHOWN = 200
+
+
+def check(
+    content: SnapshotContent, parameters: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]
+) -> list[Problem]:
+    """Give everything that is wrong with the parameters of a request; an empty list means they fit."""
+    problems = _against(content.parameters_schema, parameters, "/parameters", f"pipeline {content.pipeline}")
+    for name, values in steps.items():
+        pointer = f"/steps/{_escaped(name)}"
+        if content.dynamic:
+            problems.append(
+                Problem(
+                    pointer, f"{content.pipeline} is a dynamic pipeline: its steps take no parameters from outside."
+                )
+            )
+            continue
+        step = content.steps.get(name)
+        if step is None:
+            problems.append(UnknownName(pointer, f"There is no step {name!r}.{_meant(name, content.steps)}"))
+            continue
+        for parameter in step.fixed:
+            if parameter in values:
+                problems.append(
+                    Problem(
+                        f"{pointer}/parameters/{_escaped(parameter)}",
+                        f"The pipeline passes {parameter!r} to step {name!r} itself, so ZenML does not let it be set"
+                        " here. Set the pipeline's own parameter under `parameters` instead.",
+                    )
+                )
+        free = {key: value for key, value in values.items() if key not in step.fixed}
+        problems += _against(step.parameters_schema, free, f"{pointer}/parameters", f"step {name}", required=False)
+    return problems
+
+
+def _against(
+    schema: JsonSchema, values: Mapping[str, Any], pointer: str, owner: str, *, required: bool = True
+) -> list[Problem]:
+    properties = schema.get("properties")
+    known = properties if isinstance(properties, dict) else {}
+    problems: list[Problem] = [
+        UnknownName(f"{pointer}/{_escaped(name)}", f"The {owner} has no parameter {name!r}.{_meant(name, known)}")
+        for name in values
+        if name not in known
+    ]
+    validator = jsonschema_rs.Draft202012Validator(
+        {name: rule for name, rule in schema.items() if required or name != "required"}
+    )
+    for error in validator.iter_errors({name: value for name, value in values.items() if name in known}):
+        path = "".join(f"/{_escaped(str(part))}" for part in error.instance_path)
+        message = error.message if len(error.message) <= _SHOWN else error.message[:_SHOWN] + " …"
+        problems.append(Problem(pointer + path, message))
+    return problems
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Suggest what a name may have been meant for."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(sorted(names)[:20])}." if names else " It takes none."
+
+
+def _escaped(name: str) -> str:
+    """Give a name as a segment of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

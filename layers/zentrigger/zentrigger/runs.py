@@ -1,0 +1,195 @@
+"""Runs: what a run is, its six statuses and legal moves, and what a task and its record say to each other."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from zentrigger.timestamps import Timestamp
+
+CONTRACT_VERSION = 1
+"""Version of what a record and a runner say to each other; images live longer than functions."""
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. Six words, never more; detail goes into `reason` and `message`."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended; a final status is never overwritten."""
+        return not LEGAL_MOVES[self]
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether a run of this status counts as active."""
+        return self in (RunStatus.STARTING, RunStatus.RUNNING)
+
+
+LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.STARTING, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.STARTING: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.SUCCEEDED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+
+class Record(BaseModel):
+    """Base of everything that is kept or passed on: immutable; fields of a later version are ignored, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Source(Record):
+    """What asked for a run: an HTTP caller, an object in S3, a schedule."""
+
+    type: Literal["http", "s3", "schedule"]
+    key_id: str | None = None
+    trigger: str | None = None
+    event_id: str | None = None
+    bucket: str | None = None
+    key: str | None = None
+    version_id: str | None = None
+    etag: str | None = None
+    size: int | None = None
+    scheduled_at: Timestamp | None = None
+
+
+class StepProgress(Record):
+    """One step of a run, in ZenML's own words for its status."""
+
+    name: str
+    status: str
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+
+
+class Progress(Record):
+    """What the runner last said of a running pipeline."""
+
+    heartbeat_at: Timestamp
+    steps: tuple[StepProgress, ...] = ()
+    zenml_run_id: str | None = None
+    dashboard_url: str | None = None
+
+
+class Output(Record):
+    """One output of a run: its value where that is small JSON, else the artifact's id and URI."""
+
+    name: str
+    step: str | None = None
+    value: JsonValue = None
+    artifact_id: str | None = None
+    uri: str | None = None
+    data_type: str | None = None
+
+
+class RunError(Record):
+    """What a pipeline raised: where, what, and the traceback, cut to 16 KB."""
+
+    step: str | None = None
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Verdict(Record):
+    """How a run went, in short: what of a report the head of the record keeps."""
+
+    outcome: Literal["succeeded", "failed"]
+    reason: str | None = None
+    message: str | None = None
+
+
+class Report(Verdict):
+    """What the runner says at the end of its attempt; `lifecycle` turns it into the run's end."""
+
+    exit_code: int | None = None
+    outputs: tuple[Output, ...] = ()
+    error: RunError | None = None
+    zenml_run_id: str | None = None
+    dashboard_url: str | None = None
+    steps: tuple[StepProgress, ...] = ()
+
+
+class RunInput(Record):
+    """What a run executes: fixed when it is recorded, handed to the runner as it is."""
+
+    source: str
+    """Where the pipeline is found in the image: `module:attribute`."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    enable_cache: bool | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Assignment(RunInput):
+    """What a runner gets when it has claimed an attempt of a run."""
+
+    run_id: str
+    attempt: int
+    pipeline: str
+    snapshot: str
+
+
+class Refusal(Record):
+    """Why ECS surely refused a launch, and whether a later one may succeed."""
+
+    launch: int
+    transient: bool
+    reason: str
+    message: str
+
+
+class Run(Record):
+    """The head of a run's record: everything its transitions depend on, and nothing that changes in between."""
+
+    run_id: str
+    contract: int = CONTRACT_VERSION
+    pipeline: str
+    snapshot: str
+    status: RunStatus
+    attempt: int = 1
+    launch: int = 1
+    task_definition: str
+    source: Source
+    trigger: str | None = None
+    tags: tuple[str, ...] = ()
+    request_hash: str
+    rank: str
+    accepted_at: Timestamp
+    status_at: Timestamp
+    not_before: Timestamp | None = None
+    task_arn: str | None = None
+    claimed_by: str | None = None
+    started_at: Timestamp | None = None
+    refusal: Refusal | None = None
+    report: Verdict | None = None
+    cancel_requested_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    reason: str | None = None
+    message: str | None = None
+    announced_at: Timestamp | None = None
+    expires_at: int
+
+    @property
+    def started_by(self) -> str:
+        """What the run's task carries as `startedBy`: the run, its attempt and its launch (36 + 2 + digits ≤ 128)."""
+        return f"{self.run_id}/{self.attempt}/{self.launch}"
+
+
+class RunRecord(Record):
+    """A whole run: its head and its other parts, as far as they have been written."""
+
+    run: Run
+    input: RunInput
+    progress: Progress | None = None
+    result: Report | None = None

@@ -1,0 +1,151 @@
+"""Puts the pieces together for each function, once a process: settings, clients, stores."""
+
+import os
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from zentrigger.catalogue_store import CatalogueStore
+from zentrigger.event_publisher import EventPublisher
+from zentrigger.key_store import KeyStore
+from zentrigger.launcher import EcsLauncher
+from zentrigger.launches import Network
+from zentrigger.log_reader import LogReader
+from zentrigger.reconciler import Reconciler
+from zentrigger.run_store import RunStore
+from zentrigger.settings import (
+    AdminSettings,
+    LaunchSettings,
+    LifecycleSettings,
+    OnEventSettings,
+    StatusSettings,
+    SubmitSettings,
+    TriggerSettings,
+)
+from zentrigger.submit import Limits, Submitter
+from zentrigger.trigger_store import TriggerStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ecs import ECSClient
+
+# A function lives 20 s; its calls must fail, and be told of, before that.
+_PATIENT = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+# RunTask's own retries would hide a first send of unknown fate behind a second one.
+_ONCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """Give the one DynamoDB client of this process."""
+    return boto3.client("dynamodb", config=_PATIENT)
+
+
+@cache
+def _ecs(config: Config) -> "ECSClient":
+    return boto3.client("ecs", config=config)
+
+
+@cache
+def trigger_settings() -> TriggerSettings:
+    """Give the settings of the function `trigger`."""
+    return TriggerSettings.read(os.environ)
+
+
+@cache
+def on_event_settings() -> OnEventSettings:
+    """Give the settings of the function `on_event`."""
+    return OnEventSettings.read(os.environ)
+
+
+@cache
+def status_settings() -> StatusSettings:
+    """Give the settings of the function `status`."""
+    return StatusSettings.read(os.environ)
+
+
+@cache
+def admin_settings() -> AdminSettings:
+    """Give the settings of the function `admin`."""
+    return AdminSettings.read(os.environ)
+
+
+@cache
+def lifecycle_settings() -> LifecycleSettings:
+    """Give the settings of the function `lifecycle`."""
+    return LifecycleSettings.read(os.environ)
+
+
+@cache
+def run_store(table: str) -> RunStore:
+    """Give the runs."""
+    return RunStore(table, dynamodb())
+
+
+@cache
+def catalogue_store(table: str) -> CatalogueStore:
+    """Give the catalogue."""
+    return CatalogueStore(table, dynamodb())
+
+
+@cache
+def trigger_store(table: str) -> TriggerStore:
+    """Give the triggers."""
+    return TriggerStore(table, dynamodb())
+
+
+@cache
+def key_store(table: str) -> KeyStore:
+    """Give the API keys."""
+    return KeyStore(table, dynamodb())
+
+
+@cache
+def log_reader(group: str) -> LogReader:
+    """Give the logs of the tasks."""
+    return LogReader(group, boto3.client("logs", config=_PATIENT))
+
+
+@cache
+def launcher(cluster: str) -> EcsLauncher:
+    """Give the tasks of the cluster."""
+    return EcsLauncher(cluster, _ecs(_PATIENT), _ecs(_ONCE))
+
+
+def network(settings: LaunchSettings) -> Network:
+    """Give where tasks run."""
+    return Network(settings.subnets, settings.security_groups, settings.assign_public_ip)
+
+
+def submitter(settings: SubmitSettings, max_waiting: int = 0) -> Submitter:
+    """Give what records runs and starts them."""
+    return Submitter(
+        runs=run_store(settings.runs_table),
+        catalogue=catalogue_store(settings.catalogue_table),
+        launcher=launcher(settings.cluster),
+        cluster=settings.cluster,
+        network=network(settings),
+        task_definition=settings.task_definition,
+        limits=Limits(
+            max_active=settings.max_active_runs,
+            max_waiting=max_waiting,
+            retention=timedelta(days=settings.run_retention_days),
+        ),
+    )
+
+
+@cache
+def reconciler() -> Reconciler:
+    """Give what ends runs and starts waiting ones."""
+    settings = lifecycle_settings()
+    return Reconciler(
+        runs=run_store(settings.runs_table),
+        tasks=launcher(settings.cluster),
+        publisher=EventPublisher(boto3.client("events", config=_PATIENT)),
+        cluster=settings.cluster,
+        network=network(settings),
+        max_active=settings.max_active_runs,
+    )
