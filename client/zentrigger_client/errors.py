@@ -1,0 +1,74 @@
+"""What the client raises, and how an answer that is no success becomes one sentence for a person."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_KEY_PATTERN = re.compile(r"zt_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
+_MAX_TEXT = 300
+
+
+class ZentriggerError(Exception):
+    """The API refused a call, or its answer makes no sense.
+
+    ``str()`` gives the title, the detail and each of the problem's ``errors`` on a line of its own. No API key ever
+    stands in it.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the title by name
+        self,
+        title: str,
+        *,
+        detail: str | None = None,
+        status: int | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        problem: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.title = redact(title)
+        self.detail = redact(detail) if detail else None
+        self.status = status
+        self.errors = tuple((str(error.get("pointer") or ""), redact(str(error.get("detail", "")))) for error in errors)
+        self.problem = dict(problem or {})
+        self.retry_after = retry_after
+        super().__init__(self._render())
+
+    def _render(self) -> str:
+        lines = [f"{self.title}: {self.detail}" if self.detail and self.detail != self.title else self.title]
+        lines.extend(f"  {pointer}: {detail}" if pointer else f"  {detail}" for pointer, detail in self.errors)
+        return "\n".join(lines)
+
+
+class Unreachable(ZentriggerError):  # noqa: N818 - reads as what happened, next to ZentriggerError
+    """Nobody answered within the time-out, after the retries that were safe."""
+
+
+def redact(text: str) -> str:
+    """Replace everything that looks like an API key (``zt_<id>_<secret>``) by ``zt_***``."""
+    return _KEY_PATTERN.sub("zt_***", text)
+
+
+def from_answer(status: int, reason: str, body: object, text: str, retry_after: float | None) -> ZentriggerError:
+    """Turn an answer outside 2xx into an error.
+
+    ``body`` is the decoded JSON or None. Two shapes are known: ``application/problem+json`` (RFC 9457), and what API
+    Gateway answers itself, ``{"message": ...}`` (throttling, 413, time-outs). Anything else is cited, cut to 300
+    characters.
+    """
+    fallback = f"{status} {reason}".strip()
+    if not isinstance(body, dict):
+        return ZentriggerError(
+            fallback, detail=text.strip()[:_MAX_TEXT] or None, status=status, retry_after=retry_after
+        )
+    if "title" in body or "detail" in body:
+        errors = [error for error in body.get("errors") or [] if isinstance(error, dict)]
+        return ZentriggerError(
+            str(body.get("title") or fallback),
+            detail=str(body["detail"]) if body.get("detail") else None,
+            status=status,
+            errors=errors,
+            problem=body,
+            retry_after=retry_after,
+        )
+    message = body.get("message") or body.get("Message")
+    return ZentriggerError(fallback, detail=str(message) if message else None, status=status, retry_after=retry_after)

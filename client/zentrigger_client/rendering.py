@@ -1,0 +1,91 @@
+"""Text for people: what may be printed, times, durations, tables."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MINUTE = 60
+_HOUR = 3600
+
+
+def plain(text: object) -> str:
+    """Return text that cannot steer a terminal: escape sequences go, other control characters become ``?``.
+
+    Log lines and error messages hold what user code and callers wrote.
+    """
+    return _CONTROL.sub("?", _ANSI.sub("", str(text)).replace("\r\n", "\n"))
+
+
+def one_line(text: object, width: int = 80) -> str:
+    """Return the first line of the text, cut to ``width`` characters."""
+    lines = plain(text).strip().splitlines()
+    first = lines[0] if lines else ""
+    return first if len(first) <= width else first[: width - 1] + "…"
+
+
+def value(content: object, width: int = 60) -> str:
+    """Return a JSON value as a person would write it: strings bare, numbers to six digits, the rest as JSON."""
+    if isinstance(content, str):
+        return one_line(content, width)
+    if isinstance(content, float):
+        return f"{content:.6g}"
+    return one_line(json.dumps(content, ensure_ascii=False), width)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in plain text: left-aligned columns, two spaces between them."""
+    lines = [[plain(cell).replace("\n", " ") for cell in row] for row in (headings, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read an ISO 8601 time as the API writes it; None for None and for what is no time."""
+    if not text:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def seconds_between(start: str | None, end: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds from ``start`` to ``end``, or to ``now`` while there is no end; None without a start."""
+    first, last = moment(start), moment(end) or now
+    return None if first is None or last is None else max(0.0, (last - first).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``0.4 s``, ``12 s``, ``3 min 07 s``, ``2 h 05 min``; an empty text for None."""
+    if seconds is None:
+        return ""
+    if seconds < 10:  # noqa: PLR2004 - one digit before the point
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+
+
+def outputs(content: Sequence[dict[str, Any]]) -> str:
+    """Return a run's outputs as a table: small values inline (a mapping one row a key), others by their address."""
+    rows: list[tuple[str, str]] = []
+    for output in content:
+        name = output["name"] if not output.get("step") else f"{output['step']}.{output['name']}"
+        inline = output.get("value")
+        if isinstance(inline, dict) and inline:
+            rows.extend((f"{name}.{key}", value(item)) for key, item in inline.items())
+        elif inline is not None:
+            rows.append((name, value(inline)))
+        else:
+            rows.append((name, str(output.get("uri") or output.get("artifact_id") or "")))
+    return table(("output", "value"), rows)

@@ -1,0 +1,339 @@
+"""The embedded AWS as one object: everything that a template's stack needs, started and stopped together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from local.clients import Clients, client_environment
+from local.containers import ProcessRuntime
+from local.deploy import Stack, deploy, sends_events
+from local.ecs import Ecs
+from local.endpoint import AwsEndpoint
+from local.errors import TemplateError
+from local.events import Clock, EventBus, read_rules, utc_now
+from local.function_log import FunctionLog
+from local.functions import Functions, asynchronous_settings, deploy_functions
+from local.gateway import Gateway, read_stage
+from local.http_server import free_port
+from local.images import ImageStore
+from local.layers import CodeStore
+from local.moto_backend import MotoBackend
+from local.sam import read_template
+from local.sources import Source, connect_sources
+from local.task_neighbours import TaskNeighbours
+from local.workers import Answer
+
+if TYPE_CHECKING:
+    from local.ecs_tasks import ContainerRuntime
+
+logger = logging.getLogger(__name__)
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DEFAULT_API_PORT: Final = 8080
+DEFAULT_AWS_PORT: Final = 4566
+_KEPT_INSTANCES: Final = 5
+_running = threading.Lock()
+
+
+class RecordedInvocations:
+    """Stands in for the functions where a test runs the handlers itself: it only remembers who was to be invoked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._later: list[tuple[str, bytes]] = []
+
+    def invoke(self, name: str, payload: bytes) -> Answer:
+        """Refuse: nobody answers."""
+        del payload
+        raise KeyError(name)
+
+    def invoke_later(self, name: str, payload: bytes) -> None:
+        """Remember an asynchronous invocation."""
+        with self._lock:
+            self._later.append((name.rpartition(":")[2], payload))
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return (function name, payload) of what came since the last call."""
+        with self._lock:
+            taken, self._later = self._later, []
+        return taken
+
+
+class Cloud:
+    """The embedded AWS with one stack in it. Use it as a context manager; one at a time in a process.
+
+    `parameters` are the stack's. `sources` are folders with pipelines of a user's own, for the tasks' image. The ports are
+    taken if they are free, others if not (0: any). With `functions=False` nothing of the stack runs but tables, buckets,
+    queues, event rules and ECS: for tests that run the handlers themselves. `container_runtime` replaces the processes
+    that tasks are.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings, all by name, all with defaults
+        self,
+        *,
+        template: Path = ROOT / "template.yaml",
+        parameters: Mapping[str, str] | None = None,
+        sources: Sequence[Path] = (),
+        stack_name: str = "local",
+        region: str = "us-east-1",
+        api_port: int = DEFAULT_API_PORT,
+        aws_port: int = DEFAULT_AWS_PORT,
+        functions: bool = True,
+        container_runtime: ContainerRuntime | None = None,
+        state_folder: Path | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._template = template.resolve()
+        self._parameters = dict(parameters or {})
+        self._sources = tuple(sources)
+        self._stack_name = stack_name
+        self._region = region
+        self._ports = (api_port, aws_port)
+        self._with_functions = functions
+        self._container_runtime = container_runtime
+        self._clock = clock
+        self._state_folder = (state_folder or self._template.parent / ".local").absolute()
+        self._folder = self._state_folder / "instances" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(self):x}"
+        self._closers: list[tuple[str, Callable[[], None]]] = []
+        self._locked = False
+        self.log_folder = self._folder / "logs"
+        self.recorded = RecordedInvocations()
+        self.images: ImageStore | None = None
+        self.stack: Stack
+        self.backend: MotoBackend
+        self.clients: Clients
+        self.bus: EventBus
+        self.ecs: Ecs
+        self.functions: Functions | None = None
+        self._endpoint: AwsEndpoint
+        self._gateway: Gateway
+        self._neighbours: TaskNeighbours
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def api_url(self) -> str:
+        """Where the HTTP API answers."""
+        return self._gateway.url
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where every AWS API answers."""
+        return self._endpoint.url
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs."""
+        return self.stack.outputs
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What an AWS client needs in its environment."""
+        return client_environment(endpoint_url=self.endpoint_url, region=self._region)
+
+    def start(self) -> None:
+        """Deploy the template and start everything; returns when all is ready.
+
+        Raises TemplateError for whatever AWS would refuse, or the embedded AWS cannot do. Nothing is left running then.
+        """
+        if not _running.acquire(blocking=False):
+            raise RuntimeError("Only one embedded AWS can run in a process at a time: moto's memory is the process's.")
+        self._locked = True
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop everything, in an order in which nothing waits for what is gone; leaves no process. May be called twice."""
+        while self._closers:
+            name, close = self._closers.pop()
+            try:
+                close()
+            except Exception:
+                # One part that fails to close must not keep the others alive.
+                logger.exception("%s could not be closed.", name)
+        if self._locked:
+            self._locked = False
+            _running.release()
+
+    def kill(self) -> None:
+        """Kill every process at once, without waiting for anything."""
+        if self.functions is not None:
+            self.functions.kill()
+
+    def reset(self, container_runtime: ContainerRuntime | None = None) -> None:
+        """Empty tables, streams, buckets and queues, and forget all tasks: a fresh start between tests."""
+        self.bus.drain()
+        self.ecs.close()
+        self.backend.empty()
+        self.recorded.take()
+        self._connect_tasks(container_runtime or self._container_runtime or self._processes())
+
+    def _start(self) -> None:
+        self._prune()
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        self.backend = MotoBackend(region=self._region)
+        self._gateway = Gateway(port=free_port(self._ports[0]))
+        self._closers.append(("The HTTP API", self._gateway.close))
+        self._endpoint = AwsEndpoint(self.backend, port=free_port(self._ports[1]))
+        self._closers.append(("The AWS endpoint", self._endpoint.close))
+        self._gateway.start()
+        self._endpoint.start()
+        self.clients = Clients(endpoint_url=self._endpoint.url, region=self._region)
+        self._closers.append(("The clients", self.clients.close))
+        self._neighbours = TaskNeighbours(self.clients)
+        image = self._prepare_image()
+        deployed = deploy(
+            self._template,
+            parameters=self._with_image(),
+            stack_name=self._stack_name,
+            backend=self.backend,
+            clients=self.clients,
+            api_url=self._gateway.url,
+        )
+        self.stack = replace(deployed, outputs=dict(deployed.outputs))
+        self._connect()
+        image.join()
+
+    def _connect(self) -> None:
+        """Connect the stack's parts, from the ones that are called to the ones that call."""
+        stack = self.stack
+        self._connect_tasks(self._container_runtime or self._processes())
+        self._closers.append(("The tasks", lambda: self.ecs.close()))
+        stage = read_stage(stack) if any(stack.of_kind("AWS::ApiGatewayV2::Api")) else None
+        asynchronous_settings(stack)
+        if self._with_functions:
+            self.functions = deploy_functions(
+                stack,
+                code=CodeStore(self._state_folder, lock_file=self._template.parent / "uv.lock"),
+                clients=self.clients,
+                endpoint_url=self._endpoint.url,
+                log_folder=self.log_folder / "functions",
+            )
+            self._closers.append(("The functions", self.functions.close))
+        invoked = self.functions or self.recorded
+        self._endpoint.functions = invoked
+        self.bus = EventBus(
+            stack, read_rules(stack, start=self._clock()), clients=self.clients, functions=invoked, clock=self._clock
+        )
+        sources = connect_sources(
+            stack, backend=self.backend, endpoint=self._endpoint, clients=self.clients, functions=invoked
+        )
+        if self.functions is not None:
+            self.functions.warm_up()
+            self._start_sources(sources)
+            if stage is not None:
+                self._gateway.connect(stack, stage, self.functions, FunctionLog(self.log_folder / "access.log"))
+        self.bus.start()
+        self._closers.append(("The event bus", self.bus.close))
+        self._endpoint.event_buckets = frozenset(
+            bucket.physical_id for bucket in stack.of_kind("AWS::S3::Bucket") if sends_events(bucket)
+        )
+        self._endpoint.publish = self.bus.put
+
+    def _start_sources(self, sources: Sequence[Source]) -> None:
+        # Closed in this order: sources take nothing new, functions are killed, then sources wait for their threads.
+        functions = self._closers.pop()
+        for source in sources:
+            self._closers.append((f"{source}", source.close))
+        self._closers.append(functions)
+        for source in sources:
+            self._closers.append((f"{source}", source.stop))
+            source.start()
+
+    def _connect_tasks(self, runtime: ContainerRuntime) -> None:
+        self.ecs = Ecs(
+            region=self._region,
+            account_id=self.stack.account_id,
+            runtime=runtime,
+            task_definition=self._neighbours.task_definition,
+            cluster_exists=self._neighbours.cluster_exists,
+            publish=self._publish,
+            clock=self._clock,
+        )
+        self._endpoint.tasks = self.ecs
+
+    def _publish(self, event: Mapping[str, Any]) -> None:
+        self.bus.put(event)
+
+    def _processes(self) -> ProcessRuntime:
+        if self.images is None:
+            raise RuntimeError("There are no images: the constructor was given a container runtime.")
+        return ProcessRuntime(
+            images=self.images,
+            work_folder=self._folder / "tasks",
+            log_folder=self.log_folder,
+            environment=self.environment,
+            secrets=self._neighbours.secret,
+            write_log=self._neighbours.write_log,
+        )
+
+    def _prepare_image(self) -> threading.Thread:
+        """Make the tasks' image beside the deployment; the first time it takes seconds."""
+        if self._container_runtime is None:
+            self.images = ImageStore(self._state_folder / "images", self._sources)
+        images = self.images
+
+        def prepare() -> None:
+            if images is not None:
+                images.prepare()
+
+        thread = threading.Thread(target=prepare, name="image", daemon=True)
+        thread.start()
+        return thread
+
+    def _with_image(self) -> dict[str, str]:
+        """Fill in the parameters that a container's Image refers to and nobody gave: with this machine's own image."""
+        document = read_template(self._template)
+        declared = document.get("Parameters", {})
+        given = dict(self._parameters)
+        for resource in document["Resources"].values():
+            if resource.get("Type") != "AWS::ECS::TaskDefinition":
+                continue
+            for container in resource.get("Properties", {}).get("ContainerDefinitions", []):
+                image = container.get("Image") if isinstance(container, dict) else None
+                name = str(image.get("Ref")) if isinstance(image, dict) else ""
+                if name in declared and name not in given and "Default" not in declared[name]:
+                    given[name] = "local" if self.images is None else self.images.resolve("local").pinned
+        return given
+
+    def _prune(self) -> None:
+        """Remove what older instances left; the newest stay for whoever wants to read their logs."""
+        instances = self._state_folder / "instances"
+        old = sorted(instances.iterdir())[:-_KEPT_INSTANCES] if instances.is_dir() else []
+        for folder in old:
+            if not _alive(folder.name.split("-")[2]):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+__all__ = ["Cloud", "RecordedInvocations", "TemplateError"]

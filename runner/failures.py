@@ -1,0 +1,71 @@
+"""Failures: what went wrong before, in and after a pipeline, in the form that a run's record keeps."""
+
+import traceback
+
+from zentrigger.runs import Report, RunError
+
+MAX_TRACEBACK_BYTES = 16 * 1024
+"""A longer traceback keeps its beginning (where it was called) and its end (what was raised)."""
+
+MAX_MESSAGE_BYTES = 4 * 1024
+MAX_SENTENCE = 1000
+
+_HEAD_BYTES = 5 * 1024
+
+
+class Refused(Exception):  # noqa: N818 - what it is, not what went wrong
+    """A run that ends before its pipeline has started; the text says what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+    def report(self) -> Report:
+        """Give the report of such a run."""
+        cause = self.__cause__
+        return Report(
+            outcome="failed",
+            reason=self.reason,
+            message=sentence(self.message),
+            error=error_of(cause, step=None) if cause is not None else None,
+        )
+
+
+def error_of(error: BaseException, step: str | None) -> RunError:
+    """Give an exception as a run's record keeps it."""
+    return RunError(
+        step=step,
+        type=qualified_name(type(error)),
+        message=cut(str(error), MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES // 2),
+        traceback=cut_traceback("".join(traceback.format_exception(error))),
+    )
+
+
+def qualified_name(kind: type[BaseException]) -> str:
+    """Give the name of an exception's class: `ValueError`, `pipelines.tables.TableError`."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def cut_traceback(text: str) -> str:
+    """Cut a traceback to `MAX_TRACEBACK_BYTES` of UTF-8, keeping both ends."""
+    return cut(text, MAX_TRACEBACK_BYTES, _HEAD_BYTES)
+
+
+def cut(text: str, limit: int, head: int) -> str:
+    """Cut a text to `limit` bytes of UTF-8, keeping `head` bytes of its beginning and as much as fits of its end.
+
+    What has no UTF-8 form (lone surrogates) becomes a question mark.
+    """
+    content = text.encode("utf-8", "replace")
+    if len(content) <= limit:
+        return content.decode("utf-8")
+    note = f"\n… {len(content) - limit} bytes and more left out …\n"
+    tail = limit - head - len(note.encode())
+    return content[:head].decode("utf-8", "ignore") + note + content[-tail:].decode("utf-8", "ignore")
+
+
+def sentence(text: str) -> str:
+    """Give a text as a message for a person: one line, of bounded length."""
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    return line if len(line) <= MAX_SENTENCE else f"{line[: MAX_SENTENCE - 1]}…"

@@ -1,0 +1,94 @@
+"""Runs, snapshots and events as tests need them; each test names only what it is about."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from zentrigger.catalogue import Pipeline, Snapshot, SnapshotContent
+from zentrigger.events import ContainerState, TaskState
+from zentrigger.runs import Run, RunInput, Source
+from zentrigger.timestamps import to_text
+
+MOMENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TASK = "arn:aws:ecs:eu-west-1:123456789012:task/zentrigger/0123456789abcdef"
+FAR_FUTURE = 4_000_000_000
+
+TRAINING = SnapshotContent.model_validate(
+    {
+        "pipeline": "training_pipeline",
+        "source": "pipelines.training:training_pipeline",
+        "zenml_version": "0.98.0",
+        "parameters_schema": {
+            "type": "object",
+            "properties": {
+                "data_url": {"type": "string", "default": "data.csv"},
+                "model_type": {"enum": ["random_forest", "gradient_boosting"], "default": "random_forest"},
+                "test_size": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.2},
+            },
+        },
+        "steps": {
+            "load_data": {
+                "parameters_schema": {"type": "object", "properties": {"data_url": {"type": "string"}}},
+                "fixed": ["data_url"],
+            },
+            "train_model": {
+                "upstream": ["load_data"],
+                "parameters_schema": {
+                    "type": "object",
+                    "properties": {"model_type": {"type": "string"}, "trees": {"type": "integer", "minimum": 1}},
+                },
+                "fixed": ["model_type"],
+            },
+        },
+    }
+)
+
+
+def pipeline(content: SnapshotContent = TRAINING, number: int = 1) -> Pipeline:
+    """Make a published pipeline."""
+    newest = Snapshot(number=number, content=content, published_at=MOMENT, published_by="tests")
+    return Pipeline(name=content.pipeline, snapshots=number, newest=newest)
+
+
+def run(**values: Any) -> Run:
+    """Make the head of a run."""
+    accepted = values.get("accepted_at", MOMENT)
+    return Run.model_validate(
+        {
+            "run_id": str(uuid.uuid4()),
+            "pipeline": "training_pipeline",
+            "snapshot": "training_pipeline:1",
+            "status": "queued",
+            "task_definition": "zentrigger-runner:1",
+            "source": Source(type="http", key_id="tests"),
+            "request_hash": "hash",
+            "rank": to_text(accepted),
+            "accepted_at": accepted,
+            "status_at": accepted,
+            "expires_at": FAR_FUTURE,
+        }
+        | values
+    )
+
+
+def run_input(**values: Any) -> RunInput:
+    """Make the input of a run."""
+    return RunInput.model_validate({"source": "pipelines.training:training_pipeline"} | values)
+
+
+def stopped_task(of: Run, **values: Any) -> TaskState:
+    """Make the state of a run's task after it has stopped."""
+    exit_code, reason = values.pop("exit_code", 0), values.pop("reason", None)
+    return TaskState(
+        **{
+            "task_arn": TASK,
+            "last_status": "STOPPED",
+            "started_by": of.started_by,
+            "version": 5,
+            "stop_code": "EssentialContainerExited",
+            "stopped_reason": "Essential container in task exited",
+            "stopped_at": MOMENT,
+            "containers": (ContainerState("runner", exit_code, reason),),
+        }
+        | values
+    )

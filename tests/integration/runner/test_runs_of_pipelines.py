@@ -1,0 +1,171 @@
+"""Whole tasks with real ZenML: what a pipeline does, and what is reported of it."""
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.integration.runner.tasks import HERE, RUN_ID, Task, alive, wait_for
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "artifacts"
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[dict[str, str]]:
+    """Give an S3 with an empty bucket for artifacts, as a task's environment names it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "ARTIFACT_BUCKET": BUCKET,
+    }
+    s3(environment).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    yield environment
+    server.stop()
+
+
+def s3(environment: dict[str, str]) -> "S3Client":
+    """Give a client of that S3."""
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def test_a_model_is_trained_and_a_later_run_predicts_with_it(
+    make_task: Callable[..., Task], aws: dict[str, str]
+) -> None:
+    """Metrics come inline, the model goes to S3, and its URI is all that the second run needs."""
+    task = make_task(**aws)
+    training = task.run(
+        "pipelines.training:training_pipeline",
+        pipeline="training_pipeline",
+        parameters={"test_size": 0.3},
+        steps={"train_model": {"model_type": "gradient_boosting"}},
+        enable_cache=False,
+        tags=["nightly"],
+    )
+    assert training.outcome == "succeeded", task.log[-4000:]
+    assert [(step.name, step.status) for step in training.steps] == [
+        ("load_data", "completed"),
+        ("preprocess", "completed"),
+        ("train_model", "completed"),
+        ("evaluate", "completed"),
+    ]
+    outputs = {output.name: output for output in training.outputs}
+    metrics = outputs["metrics"].value
+    assert isinstance(metrics, dict)
+    accuracy = metrics["accuracy"]
+    assert isinstance(accuracy, float)
+    assert accuracy > 0.9
+    assert (metrics["rows"], metrics["test_rows"], metrics["columns"]) == (569, 171, 31)
+    assert "gradient_boosting" in task.log
+    assert outputs["model"].uri == f"s3://{BUCKET}/runs/{RUN_ID}/1/train_model/model"
+    assert all(output.artifact_id for output in training.outputs)
+    assert all(told.zenml_run_id == training.zenml_run_id for told in task.progress if told.zenml_run_id)
+    waiting = [told for told in task.progress if told.steps]
+    assert [step.name for step in waiting[0].steps] == ["load_data", "preprocess", "train_model", "evaluate"]
+
+    prediction = make_task(**aws).run(
+        "pipelines:batch_inference_pipeline",
+        pipeline="batch_inference_pipeline",
+        parameters={"model_uri": outputs["model"].uri},
+    )
+    assert prediction.outcome == "succeeded", prediction.message
+    found = {output.name: output for output in prediction.outputs}
+    summary = found["summary"].value
+    assert isinstance(summary, dict)
+    assert summary["rows"] == 569
+    assert found["predictions"].uri == f"s3://{BUCKET}/runs/{RUN_ID}/1/predict/predictions"
+
+
+def test_a_step_that_raises_is_named_with_what_it_raised(make_task: Callable[..., Task]) -> None:
+    """Step, type, message and traceback, not ZenML's general error at the end."""
+    task = make_task()
+    report = task.run("hard_cases:raising_pipeline", parameters={"customer": "Ångström"})
+    assert (report.outcome, report.reason, report.exit_code) == ("failed", "pipeline_failed", 1)
+    assert report.error is not None
+    assert (report.error.step, report.error.type) == ("raises", "KeyError")
+    assert "no such customer: Ångström" in report.error.message
+    assert "hard_cases.py" in report.error.traceback
+    assert [(step.name, step.status) for step in report.steps] == [("first", "completed"), ("raises", "failed")]
+    assert "raises raised KeyError" in (report.message or "")
+
+
+def test_a_pipeline_that_ends_its_process_is_found_out(make_task: Callable[..., Task], tmp_path: Path) -> None:
+    """100 MB of output, a process left behind that holds stdout, and os._exit(0): none of it hangs or succeeds."""
+    pid_file = tmp_path / "pid"
+    task = make_task()
+    report = task.run("hard_cases:messy_pipeline", parameters={"pid_file": str(pid_file)})
+    assert (report.reason, report.exit_code) == ("result_missing", 0)
+    assert (task.folder / "stdout").stat().st_size > 100 * 1024 * 1024
+    wait_for(lambda: not alive(int(pid_file.read_text())), 5)
+
+
+def test_a_stopped_task_says_so_and_leaves_nothing(make_task: Callable[..., Task], tmp_path: Path) -> None:
+    """SIGTERM reaches a step in the middle of its work."""
+    started = tmp_path / "started"
+    task = make_task()
+    task.start("hard_cases:sleeping_pipeline", parameters={"started_file": str(started)})
+    wait_for(lambda: any(step.status == "running" for told in task.progress[-1:] for step in told.steps[1:]))
+    assert task.process is not None
+    task.process.send_signal(signal.SIGTERM)
+    assert task.wait(30) == 1
+    assert (task.report.outcome, task.report.reason) == ("failed", "stopped")
+    assert "sleeps" in (task.report.message or "")
+    assert task.report.zenml_run_id
+    assert not alive(int(started.read_text()))
+
+
+def test_a_dynamic_pipeline_gives_its_own_outputs(make_task: Callable[..., Task]) -> None:
+    """What a dynamic pipeline returns are its outputs; its steps are those that ran."""
+    task = make_task()
+    report = task.run("hard_cases:dynamic_pipeline", parameters={"count": 3})
+    assert report.outcome == "succeeded", task.log[-4000:]
+    assert {(output.step, output.name): output.value for output in report.outputs} == {
+        (None, "last"): 8,
+        (None, "with_nan"): {"nan": None, "infinite": None, "one": 1.5},
+        (None, "large"): None,
+    }
+    assert all(output.artifact_id and output.data_type for output in report.outputs)
+    assert [step.name for step in report.steps] == ["strange_values", "double", "double_2", "double_3"]
+
+
+def test_the_tutorials_pipeline_runs_unchanged(make_task: Callable[..., Task]) -> None:
+    """The code of ZenML's tutorial on triggering, as it stands on the page."""
+    task = make_task()
+    project = task.folder / "project"
+    project.mkdir()
+    shutil.copy(HERE / "user_project" / "tutorial_pipeline.py.txt", project / "tutorial_pipeline.py")
+    task.environment["PYTHONPATH"] += f":{project}"
+    report = task.run(
+        "tutorial_pipeline:training_pipeline",
+        parameters={"data_url": "s3://some-bucket/new-data.csv", "model_type": "gradient_boosting"},
+    )
+    assert report.outcome == "succeeded", task.log[-4000:]
+    assert "Training a gradient_boosting model..." in task.log
+    assert [output.step for output in report.outputs if isinstance(output.value, dict)] == ["evaluate"]
+
+
+def test_a_server_that_does_not_answer_is_named(make_task: Callable[..., Task]) -> None:
+    """The address is said, the key never."""
+    task = make_task(ZENML_STORE_URL="http://127.0.0.1:9", ZENML_STORE_API_KEY="ZENKEY_never_shown")
+    report = task.run("hard_cases:raising_pipeline")
+    assert (report.outcome, report.reason) == ("failed", "zenml_unreachable")
+    assert "http://127.0.0.1:9" in (report.message or "")
+    assert "never_shown" not in report.model_dump_json() + task.log

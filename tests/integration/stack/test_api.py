@@ -1,0 +1,303 @@
+"""The HTTP API over HTTP: what callers send, rightly and wrongly, and what they get."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.factories import TASK, TRAINING
+from tests.integration.stack.conftest import Stack, sample
+from zentrigger.api import OPERATIONS
+from zentrigger.runs import Output, Report, RunError, StepProgress
+
+STEPS = (StepProgress(name="load_data", status="completed"),)
+SUCCESS = Report(
+    outcome="succeeded", outputs=(Output(name="metrics", step="evaluate", value={"f1": 0.9}),), steps=STEPS
+)
+FAILURE = Report(
+    outcome="failed",
+    reason="pipeline_failed",
+    message="Step load_data raised ValueError: no table.",
+    error=RunError(step="load_data", type="ValueError", message="no table", traceback="Traceback …"),
+)
+
+
+def test_a_run_from_call_to_outputs(stack: Stack) -> None:
+    """Answered at once, followed, succeeded, with outputs; its end is published and its slot free."""
+    answer = stack.call(
+        "POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"test_size": 0.3}, "tags": ["ü"]}
+    )
+
+    assert answer.status_code == 202
+    run = answer.json()
+    assert answer.headers["Location"] == f"/runs/{run['run_id']}"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert run["status"] in ("starting", "queued")
+    stack.finish(run["run_id"], SUCCESS)
+    ended = stack.ended(run["run_id"])
+    assert ended["status"] == "succeeded"
+    assert ended["outputs"][0]["value"] == {"f1": 0.9}
+    assert ended["progress"]["steps"][0]["name"] == "load_data"
+    assert ended["parameters"] == {"test_size": 0.3}
+    assert ended["tags"] == ["ü"]
+    assert ended["task_arn"].startswith("arn:aws:ecs:")
+
+
+def test_a_failure_says_where_and_why(stack: Stack) -> None:
+    """Reason, sentence and the pipeline's own error."""
+    run = stack.post_run()
+    stack.finish(run["run_id"], FAILURE)
+
+    ended = stack.ended(run["run_id"])
+
+    assert (ended["status"], ended["reason"]) == ("failed", "pipeline_failed")
+    assert ended["error"]["type"] == "ValueError"
+
+
+def test_the_tutorials_body_works_unchanged(stack: Stack) -> None:
+    """As the tutorial's pages send it: with parameters, and with steps."""
+    for body in (
+        {
+            "pipeline_name": TRAINING.pipeline,
+            "parameters": {"data_url": "s3://b/k.csv", "model_type": "gradient_boosting"},
+        },
+        json.loads(sample("trigger_post_trigger")["body"]),
+    ):
+        answer = stack.call("POST", "/trigger", body)
+        assert answer.status_code == 202, answer.text
+        run = stack.get_run(answer.json()["run_id"])
+        assert run["parameters"]["model_type"] == "gradient_boosting"
+        assert run["parameters"]["data_url"].startswith("s3://")
+        assert run["steps"] == {}
+
+
+def test_the_same_key_is_the_same_run(stack: Stack) -> None:
+    """Also for many at once; another body is refused, with the run that has the key."""
+    body = {"pipeline": TRAINING.pipeline}
+    headers = {"Idempotency-Key": "order-1"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stack.call("POST", "/runs", body, headers=headers), range(8)))
+    (run_id,) = {answer.json()["run_id"] for answer in answers}
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    assert sum((task.started_by or "").startswith(run_id) for task in stack.tasks.tasks) == 1
+
+    clash = stack.call("POST", "/runs", body | {"tags": ["x"]}, headers=headers)
+    assert clash.status_code == 422
+    assert run_id in clash.json()["detail"]
+
+
+def test_more_than_the_slots_wait_and_start_in_order_and_then_are_refused(stack: Stack) -> None:
+    """4 start, 2 wait, the 7th is 429 with Retry-After; a freed slot goes to the first who waits."""
+    runs = [stack.post_run() for _ in range(6)]
+    assert [run["status"] for run in runs] == ["starting"] * 4 + ["queued"] * 2
+    refused = stack.call("POST", "/runs", {"pipeline": TRAINING.pipeline})
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+
+    stack.finish(runs[0]["run_id"], SUCCESS)
+
+    assert stack.task_of(runs[4]["run_id"])
+    assert stack.get_run(runs[5]["run_id"])["status"] == "queued"
+
+
+def test_cancelling_at_each_status(stack: Stack) -> None:
+    """Queued: at once. Starting and running: when the task has stopped. Ended: 409."""
+    runs = [stack.post_run() for _ in range(5)]
+    running, starting, queued = runs[0], runs[1], runs[4]
+    stack.claim(running["run_id"])
+    for run in (queued, starting, running):
+        answer = stack.call("DELETE", f"/runs/{run['run_id']}")
+        assert answer.status_code == 202
+        assert answer.json()["cancel_requested_at"]
+        assert stack.ended(run["run_id"])["status"] == "cancelled"
+        assert stack.call("DELETE", f"/runs/{run['run_id']}").status_code == 409
+
+
+def test_a_killed_task_ends_its_run(stack: Stack) -> None:
+    """By ECS's event, with the true reason."""
+    run = stack.post_run()
+    stack.tasks.exit(stack.claim(run["run_id"]), 137)
+
+    ended = stack.ended(run["run_id"])
+
+    assert (ended["status"], ended["reason"]) == ("failed", "task_killed")
+
+
+def test_waiting_for_a_change(stack: Stack) -> None:
+    """`wait` answers when the run changes; `If-None-Match` of what is known gives 304."""
+    run = stack.post_run()
+    stack.task_of(run["run_id"])
+    first = stack.call("GET", f"/runs/{run['run_id']}")
+    etag = {"If-None-Match": first.headers["ETag"]}
+    assert stack.call("GET", f"/runs/{run['run_id']}?wait=1", headers=etag).status_code == 304
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(stack.call, "GET", f"/runs/{run['run_id']}?wait=20", headers=etag)
+        stack.claim(run["run_id"])
+        answer = waiting.result()
+    assert answer.json()["status"] == "running"
+    assert answer.elapsed.total_seconds() < 10
+
+
+def test_logs_are_paged(stack: Stack) -> None:
+    """Lines of the task's stream, and a cursor for what comes after."""
+    run = stack.post_run()
+    assert stack.call("GET", f"/runs/{run['run_id']}/logs").json()["items"] == []
+    arn = stack.claim(run["run_id"])
+    logs, group = stack.client("logs"), stack.cloud.stack.resources["TaskLogGroup"].physical_id
+    stream = f"run/runner/{arn.rsplit('/', 1)[-1]}"
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    moment = int(time.time() * 1000)
+    lines = [{"timestamp": moment + number, "message": f"line {number}"} for number in range(3)]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=lines)
+
+    page = stack.call("GET", f"/runs/{run['run_id']}/logs?limit=2").json()
+
+    assert [item["line"] for item in page["items"]] == ["line 0", "line 1"]
+    rest = stack.call("GET", f"/runs/{run['run_id']}/logs", params={"cursor": page["next"]}).json()
+    assert [item["line"] for item in rest["items"]] == ["line 2"]
+
+
+def test_discovery(stack: Stack) -> None:
+    """Pipelines are listed and shown, with a request that works."""
+    assert TRAINING.pipeline in [item["name"] for item in stack.call("GET", "/pipelines").json()["items"]]
+    shown = stack.call("GET", f"/pipelines/{TRAINING.pipeline}").json()
+    assert shown["parameters_schema"] == TRAINING.parameters_schema
+    assert stack.call("POST", "/runs", shown["example"]).status_code == 202
+
+
+def test_publishing_again_and_anew(stack: Stack) -> None:
+    """The same content is the same snapshot; another gets the next number. Names may be in any script."""
+    content = TRAINING.model_dump(mode="json") | {"pipeline": "größe 予測"}
+    answers = [stack.call("POST", "/snapshots", content | {"description": text}) for text in ("a", "a", "b")]
+    assert [(answer.status_code, answer.json()["number"]) for answer in answers] == [(201, 1), (200, 1), (201, 2)]
+    assert stack.call("GET", "/pipelines/gr%C3%B6%C3%9Fe%20%E4%BA%88%E6%B8%AC").json()["description"] == "b"
+
+
+S3_TRIGGER = {"type": "s3", "pipeline": TRAINING.pipeline}
+WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
+    ("POST", "/runs", "{", {}, 400, "not JSON"),
+    ("POST", "/runs", '{"pipeline": NaN}', {}, 400, "NaN"),
+    ("POST", "/runs", '{"pipeline": "\\ud800"}', {}, 400, "surrogate"),
+    ("POST", "/runs", b"\xff\xfe{}", {}, 400, ""),
+    ("POST", "/runs", "pipeline=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
+    ("POST", "/runs", "{}", {"Content-Type": "text/plain"}, 415, ""),
+    ("POST", "/runs", {"pipeline": "nobody"}, {}, 404, "publish"),
+    ("POST", "/runs", {"pipeline": "a\x00b"}, {}, 422, ""),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameter": {}}, {}, 422, "Known"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"modle_type": "x"}}, {}, 422, "Did you mean"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"test_size": "x"}}, {}, 422, ""),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "steps": {"train": {}}}, {}, 422, "Did you mean"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"data_url": "x" * 300_000}}, {}, 413, "S3"),
+    ("POST", "/runs", {"pipeline": "x" * 2_000_000}, {}, 413, ""),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline}, {"Idempotency-Key": "x" * 201}, 422, "Idempotency-Key"),
+    ("POST", "/trigger", {"pipeline_name": TRAINING.pipeline, "config_path": "x.yaml"}, {}, 422, "path"),
+    ("POST", "/trigger", {"pipeline": TRAINING.pipeline}, {}, 422, ""),
+    ("GET", "/runs/nobody", None, {}, 404, "no run"),
+    ("GET", "/runs?pipline=x", None, {}, 422, "pipline"),
+    ("GET", "/runs?status=done", None, {}, 422, "succeeded"),
+    ("GET", "/runs?cursor=x", None, {}, 422, "cursor"),
+    ("GET", "/runs?limit=-1", None, {}, 422, "limit"),
+    ("GET", "/pipelines/nobody", None, {}, 404, "publish"),
+    ("DELETE", "/runs/nobody", None, {}, 404, ""),
+    ("GET", "/nowhere", None, {}, 404, "/docs"),
+    ("GET", "/", None, {}, 404, ""),
+    ("PATCH", "/runs", None, {}, 405, "GET, POST"),
+    ("POST", "/runs/x", None, {}, 405, "DELETE, GET"),
+    ("POST", "/keys", {"name": "n", "scopes": ["root"]}, {}, 422, ""),
+    ("POST", "/snapshots", {"pipeline": "p", "source": "no colon"}, {}, 422, ""),
+    ("PUT", "/triggers/Bad Name", {"type": "s3", "pipeline": TRAINING.pipeline}, {}, 422, ""),
+    ("PUT", "/triggers/t", {"type": "s3", "pipeline": "nobody"}, {}, 404, "Publish"),
+    ("PUT", "/triggers/t", S3_TRIGGER | {"parameters": {"x": "{object.key}"}}, {}, 422, "no parameter"),
+    ("PUT", "/triggers/t", S3_TRIGGER | {"parameters": {"data_url": "{nothing}"}}, {}, 422, "nothing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "said"), WRONG)
+def test_wrong_requests_have_their_answer(  # noqa: PLR0913, PLR0917 - one parameter a column
+    stack: Stack, method: str, path: str, body: Any, headers: dict[str, str], status: int, said: str
+) -> None:
+    """A problem with status, title and a detail that says what to do; nothing is recorded."""
+    before = stack.call("GET", "/runs?limit=1").json()["items"]
+    if isinstance(body, str | bytes):
+        answer = stack.call(method, path, data=body, headers={"Content-Type": "application/json"} | headers)
+    else:
+        answer = stack.call(method, path, body, headers=headers)
+
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["title"]
+    assert said in json.dumps(problem)
+    assert stack.call("GET", "/runs?limit=1").json()["items"] == before
+
+
+def test_wrong_methods_name_the_right_ones(stack: Stack) -> None:
+    """405 with Allow (RFC 9110)."""
+    assert stack.call("PUT", "/runs").headers["Allow"] == "GET, POST"
+
+
+def test_keys_are_needed_and_scoped(stack: Stack) -> None:
+    """No key, a wrong, a cut and a deleted one: 401. A key without the scope: 403. Bearer works, too."""
+    made = stack.call("POST", "/keys", {"name": "reader", "scopes": ["read"]}).json()
+    assert stack.call("GET", "/runs", key=None).status_code == 401
+    for key in ("hunter2", made["key"][:-1], made["key"].replace("_", "-")):
+        answer = stack.call("GET", "/runs", key=key)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"]
+        assert key not in answer.text
+    assert stack.call("GET", "/runs", key=made["key"]).status_code == 200
+    bearer = stack.call("GET", "/runs", key=None, headers={"Authorization": f"Bearer {made['key']}"})
+    assert bearer.status_code == 200
+    assert stack.call("POST", "/runs", {"pipeline": TRAINING.pipeline}, key=made["key"]).status_code == 403
+    assert stack.call("GET", "/keys", key=made["key"]).status_code == 403
+    listed = stack.call("GET", "/keys").text
+    assert made["id"] in listed
+    assert made["key"] not in listed
+    assert stack.call("DELETE", f"/keys/{made['id']}").status_code == 204
+    assert stack.call("DELETE", f"/keys/{made['id']}").status_code == 404
+
+
+def test_every_operation_that_needs_a_key_refuses_without(stack: Stack) -> None:
+    """Whatever else is wrong with the call."""
+    for operation in OPERATIONS:
+        path = operation.path.replace("{", "").replace("}", "")
+        answer = stack.call(operation.method, path, key=None)
+        assert (answer.status_code == 401) == (operation.scope is not None), (operation, answer.text)
+
+
+def test_a_body_of_ten_megabytes_is_refused_by_somebody(stack: Stack) -> None:
+    """By the gateway with its own body, below that by us."""
+    for size, problem in ((11_000_000, False), (5_000_000, True)):
+        answer = stack.call("POST", "/runs", data="x" * size, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert ("title" in answer.json()) == problem
+
+
+def test_no_key_is_in_any_log(stack: Stack) -> None:
+    """Neither the operator's, nor one that was wrong."""
+    wrong = "zt_0123456789_" + "z" * 47
+    stack.call("GET", "/runs", key=wrong)
+    stack.post_run()
+    for log in stack.cloud.log_folder.rglob("*.log"):
+        text = log.read_text("utf-8", "replace")
+        assert stack.key not in text, log
+        assert wrong not in text, log
+
+
+def test_documents_are_open(stack: Stack) -> None:
+    """The API says what it is, without a key."""
+    assert stack.call("GET", "/health", key=None).json() == {"status": "ok"}
+    assert stack.call("GET", "/openapi.json", key=None).json()["openapi"].startswith("3.1")
+    assert "swagger" in stack.call("GET", "/docs", key=None).text.lower()
+
+
+def test_a_task_of_nobody_is_nobodys_concern(stack: Stack) -> None:
+    """Events of other tasks in the cluster end nothing and fail nothing."""
+    event = sample("lifecycle_task_state_change")
+    assert stack.invoke("LifecycleFunction", event) is None
+    event["detail"]["startedBy"] = "ecs-svc/1234"
+    event["detail"]["taskArn"] = TASK
+    assert stack.invoke("LifecycleFunction", event) is None

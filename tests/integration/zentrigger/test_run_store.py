@@ -1,0 +1,381 @@
+"""The runs table, on moto and on DynamoDB Local; what claims atomicity, under threads on DynamoDB Local."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.factories import MOMENT, TASK, run, run_input
+from zentrigger.errors import InvalidRequestError, QueueFullError
+from zentrigger.items import from_item
+from zentrigger.run_store import ENDED, Creation, NoFreeSlotError, NotClaimableError, RunStore
+from zentrigger.runs import Progress, Refusal, Report, Run, RunStatus, StepProgress
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SUCCESS = Report(outcome="succeeded", steps=(StepProgress(name="load", status="completed"),))
+
+
+@pytest.fixture
+def store(dynamodb: "DynamoDBClient") -> RunStore:
+    """Give the store on each DynamoDB in turn."""
+    return RunStore("RunsTable", dynamodb)
+
+
+def counts(client: "DynamoDBClient") -> tuple[int, int]:
+    """Give how many runs are counted active and waiting."""
+    key = {"run_id": {"S": "capacity#all"}, "part": {"S": "capacity"}}
+    item = from_item(client.get_item(TableName="RunsTable", Key=key).get("Item", {}))
+    return item.get("active_runs", 0), item.get("waiting_runs", 0)
+
+
+def create(store: RunStore, of: Run, *, max_active: int = 1, max_waiting: int | None = None) -> Creation:
+    """Record a run."""
+    return store.create(of, run_input(parameters={"rate": 0.1}), max_active=max_active, max_waiting=max_waiting)
+
+
+def claimed(store: RunStore) -> Run:
+    """Record a run and claim it."""
+    created = create(store, run(), max_active=100).run
+    store.claim(created.run_id, 1, TASK)
+    standing = store.head(created.run_id)
+    assert standing is not None
+    return standing
+
+
+def test_a_first_run_starts_and_a_second_waits(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Record and slot are one."""
+    first, second = create(store, run()), create(store, run())
+
+    assert (first.run.status, second.run.status) == (RunStatus.STARTING, RunStatus.QUEUED)
+    assert counts(dynamodb) == (1, 1)
+    assert [found.run_id for found in store.active(RunStatus.QUEUED, 5)] == [second.run.run_id]
+
+
+def test_nobody_overtakes_the_waiting(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """A free slot goes to the one who waits, not to the one who comes."""
+    first = create(store, run()).run
+    create(store, run())
+    store.end(first, RunStatus.FAILED, "why", "because")
+
+    assert create(store, run()).run.status == RunStatus.QUEUED
+    assert counts(dynamodb) == (0, 2)
+
+
+@pytest.mark.parametrize("max_waiting", [0, 1])
+def test_a_full_queue_refuses_and_writes_nothing(store: RunStore, dynamodb: "DynamoDBClient", max_waiting: int) -> None:
+    """But the replay of a recorded run is given all the same."""
+    first = run()
+    create(store, first, max_waiting=max_waiting)
+    for _ in range(max_waiting):
+        create(store, run(), max_waiting=max_waiting)
+    refused = run()
+
+    with pytest.raises(QueueFullError):
+        create(store, refused, max_waiting=max_waiting)
+
+    assert store.get(refused.run_id) is None
+    assert counts(dynamodb) == (1, max_waiting)
+    assert create(store, first.model_copy(update={"accepted_at": datetime.now(UTC)}), max_waiting=max_waiting).replayed
+
+
+def test_a_replay_gives_the_run_as_it_stands(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """And counts nothing."""
+    original = claimed(store)
+
+    again = create(store, original.model_copy(update={"status": "queued", "accepted_at": datetime.now(UTC)}))
+
+    assert again.replayed
+    assert again.run.status == RunStatus.RUNNING
+    assert counts(dynamodb) == (1, 0)
+
+
+def test_an_expired_record_is_none(store: RunStore) -> None:
+    """DynamoDB deletes what has expired within days; until then it does not count."""
+    old = run(expires_at=int((datetime.now(UTC) - timedelta(hours=1)).timestamp()))
+    create(store, old)
+    assert store.get(old.run_id) is None
+
+    again = create(store, old.model_copy(update={"expires_at": 4_000_000_000}), max_active=5)
+
+    assert not again.replayed
+    assert store.get(old.run_id) is not None
+
+
+def test_a_run_goes_its_way(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Recorded, launched, claimed, in progress, reported, ended, announced; nothing is left but the record."""
+    created = create(store, run()).run
+    store.record_task(created, TASK)
+    assignment = store.claim(created.run_id, 1, TASK)
+    assert assignment.parameters == {"rate": 0.1}
+    steps = (StepProgress(name="load", status="running", started_at=MOMENT),)
+    assert store.save_progress(created.run_id, 1, Progress(heartbeat_at=MOMENT, steps=steps))
+    assert store.report(created.run_id, 1, TASK, SUCCESS)
+
+    record = store.get(created.run_id)
+    assert record is not None
+    assert record.progress is not None
+    assert record.progress.steps == steps
+    assert record.result == SUCCESS
+    ended = store.end(record.run, RunStatus.SUCCEEDED, None, None)
+    assert ended is not None
+    assert counts(dynamodb) == (0, 0)
+    assert [found.run_id for found in store.active(ENDED, 5)] == [created.run_id]
+    store.mark_announced(ended)
+    assert store.active(ENDED, 5) == ()
+    assert store.active(RunStatus.RUNNING, 5) == ()
+
+
+def test_an_end_is_never_overwritten_nor_a_slot_given_back_twice(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Whoever comes second changes nothing."""
+    running = claimed(store)
+    assert store.end(running, RunStatus.FAILED, "first", None)
+
+    assert store.end(running, RunStatus.CANCELLED, "second", None) is None
+    assert store.report(running.run_id, 1, TASK, SUCCESS) is False
+
+    standing = store.head(running.run_id)
+    assert standing is not None
+    assert standing.reason == "first"
+    assert counts(dynamodb) == (0, 0)
+
+
+def test_a_stale_look_does_not_end_a_run_that_has_reported(store: RunStore) -> None:
+    """The index may be behind: a report that came meanwhile is a reason to look again."""
+    stale = claimed(store)
+    store.report(stale.run_id, 1, TASK, SUCCESS)
+
+    assert store.end(stale, RunStatus.FAILED, "result_missing", None) is None
+
+
+def test_a_cancel_that_came_meanwhile_refuses_a_success(store: RunStore) -> None:
+    """Success requires that nobody asked to cancel."""
+    running = claimed(store)
+    assert store.request_cancel(running)
+
+    assert store.end(running, RunStatus.SUCCEEDED, None, None) is None
+
+
+def test_asking_to_cancel_again_changes_nothing(store: RunStore) -> None:
+    """The first request counts."""
+    running = claimed(store)
+    first = store.request_cancel(running)
+    assert first is not None
+
+    again = store.request_cancel(first)
+
+    assert again is not None
+    assert again.cancel_requested_at == first.cancel_requested_at
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda store, of: store.end(of, RunStatus.FAILED, None, None), "failed"),
+        (lambda store, of: store.request_cancel(of), "cancellation"),
+        (lambda store, of: store.claim(of.run_id, 1, TASK + "0"), "running"),
+    ],
+)
+def test_what_is_not_to_be_claimed(store: RunStore, prepare: Callable[[RunStore, Run], Any], said: str) -> None:
+    """An ended, a cancelled and somebody else's run are not claimed."""
+    created = create(store, run()).run
+    prepare(store, created)
+
+    with pytest.raises(NotClaimableError, match=said):
+        store.claim(created.run_id, 1, TASK)
+
+
+def test_claims_of_unknown_runs_and_other_attempts(store: RunStore) -> None:
+    """Are refused with their reason."""
+    created = create(store, run()).run
+    with pytest.raises(NotClaimableError, match="no run"):
+        store.claim("nobody", 1, TASK)
+    with pytest.raises(NotClaimableError, match="attempt 2"):
+        store.claim(created.run_id, 2, TASK)
+
+
+def test_what_was_done_can_be_done_again(store: RunStore) -> None:
+    """A claim and a report whose answers were lost succeed when repeated."""
+    running = claimed(store)
+
+    assert store.claim(running.run_id, 1, TASK).attempt == 1
+    assert store.report(running.run_id, 1, TASK, SUCCESS)
+    assert store.report(running.run_id, 1, TASK, SUCCESS)
+
+
+def test_older_attempts_change_nothing(store: RunStore) -> None:
+    """A writer of another attempt or task is fenced off."""
+    running = claimed(store)
+
+    assert store.save_progress(running.run_id, 2, Progress(heartbeat_at=MOMENT)) is False
+    assert store.report(running.run_id, 2, TASK, SUCCESS) is False
+    assert store.report(running.run_id, 1, TASK + "0", SUCCESS) is False
+    store.record_task(running.model_copy(update={"attempt": 2}), "another")
+    store.record_refusal(
+        running.model_copy(update={"launch": 2}), Refusal(launch=2, transient=True, reason="r", message="m")
+    )
+
+    standing = store.head(running.run_id)
+    assert standing == running
+
+
+def test_a_refused_launch_waits_for_the_next(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """It gives its slot back, takes the next launch number, and forgets the refusal."""
+    created = create(store, run()).run
+    store.record_refusal(created, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
+    standing = store.head(created.run_id)
+    assert standing is not None
+
+    waiting = store.requeue(standing, not_before=MOMENT)
+
+    assert waiting is not None
+    assert counts(dynamodb) == (0, 1)
+    assert store.head(created.run_id) == waiting
+    assert (waiting.launch, waiting.refusal) == (2, None)
+    started = store.start(waiting, max_active=1)
+    assert started is not None
+    assert counts(dynamodb) == (1, 0)
+    assert store.head(created.run_id) == started
+
+
+def test_no_slot_and_moved_on_are_told_apart(store: RunStore) -> None:
+    """A full stack is a reason to stop trying; a run that moved on is not."""
+    first, second = create(store, run()).run, create(store, run()).run
+    with pytest.raises(NoFreeSlotError):
+        store.start(second, max_active=1)
+    store.end(second, RunStatus.CANCELLED, None, None)
+    assert store.start(second, max_active=5) is None
+    assert store.head(first.run_id) == first
+
+
+def test_lists_page_newest_first_over_months(store: RunStore) -> None:
+    """Over the border of months, by pipeline, trigger, status and tag, each run once."""
+    newest = datetime.now(UTC).replace(day=2)
+    moments = [newest - timedelta(days=20 * number) for number in range(7)]
+    names = [
+        create(
+            store,
+            run(
+                accepted_at=moment,
+                pipeline=f"p{number % 2}",
+                trigger="t" if number < 3 else None,
+                tags=("odd",) if number % 2 else (),
+            ),
+            max_active=5,
+        ).run.run_id
+        for number, moment in enumerate(moments)
+    ]
+
+    def everything(limit: int, **filters: Any) -> list[str]:
+        found: list[str] = []
+        cursor = None
+        for _ in range(20):
+            page = store.page(limit=limit, cursor=cursor, **filters)
+            assert len(page.runs) <= limit
+            found += [listed.run_id for listed in page.runs]
+            cursor = page.cursor
+            if cursor is None:
+                return found
+        raise AssertionError("the listing never ends")
+
+    for limit in (1, 2, 3, 100):
+        assert everything(limit) == names
+        assert everything(limit, pipeline="p1") == names[1::2]
+        assert everything(limit, trigger="t") == names[:3]
+        assert everything(limit, tag="odd") == names[1::2]
+        assert everything(limit, status=RunStatus.QUEUED) == names[5:]
+
+
+def test_cursors_of_other_lists_are_refused(store: RunStore) -> None:
+    """With a sentence, not with DynamoDB's."""
+    for _ in range(2):
+        create(store, run())
+    cursor = store.page(limit=1).cursor
+    assert cursor is not None
+    for wrong in ({"cursor": cursor, "pipeline": "training_pipeline"}, {"cursor": "nonsense"}, {"cursor": "e30x"}):
+        with pytest.raises(InvalidRequestError):
+            store.page(limit=1, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.dynamodb_local
+class TestAtOnce:
+    """What many do at once, on DynamoDB Local."""
+
+    @pytest.fixture
+    def store(self, dynamodb_local: "DynamoDBClient") -> RunStore:
+        """Give the store on DynamoDB Local."""
+        return RunStore("RunsTable", dynamodb_local)
+
+    def test_one_key_makes_one_run(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+        """64 callers with the same run id: one creates, all get the same run."""
+        wanted = run()
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(
+                pool.map(
+                    lambda number: create(
+                        store,
+                        wanted.model_copy(update={"accepted_at": MOMENT + timedelta(seconds=number)}),
+                        max_active=9,
+                    ),
+                    range(64),
+                )
+            )
+
+        assert sum(not answer.replayed for answer in answers) == 1
+        assert {answer.run.accepted_at for answer in answers} == {
+            next(answer.run.accepted_at for answer in answers if not answer.replayed)
+        }
+        assert counts(dynamodb_local) == (1, 0)
+
+    def test_slots_are_never_oversold(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+        """60 runs against 5 slots: 5 start, the rest wait; then everybody ends and everybody starts, 5 at a time."""
+        with ThreadPoolExecutor(20) as pool:
+            created = list(pool.map(lambda _: create(store, run(), max_active=5).run, range(60)))
+            assert sum(one.status == RunStatus.STARTING for one in created) == 5
+            assert counts(dynamodb_local) == (5, 55)
+
+            def start(waiting: Run) -> Run | None:
+                try:
+                    return store.start(waiting, max_active=5)
+                except NoFreeSlotError:
+                    return None
+
+            while active := [*store.active(RunStatus.STARTING, 100)]:
+                assert len(active) == 5
+                # Twice each: whoever comes second gives no slot back.
+                list(pool.map(lambda one: store.end(one, RunStatus.FAILED, None, None), active * 2))
+                list(pool.map(start, store.active(RunStatus.QUEUED, 100)))
+
+        assert counts(dynamodb_local) == (0, 0)
+        assert len(store.active(ENDED, 100)) == 60
+
+    def test_one_of_many_claims_wins(self, store: RunStore) -> None:
+        """32 tasks want one attempt."""
+        created = create(store, run()).run
+
+        def claim(number: int) -> bool:
+            try:
+                store.claim(created.run_id, 1, f"task-{number}")
+            except NotClaimableError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(32) as pool:
+            assert sum(pool.map(claim, range(32))) == 1
+
+    def test_cancel_against_end(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+        """Whichever comes first, the other is told; a success and a request to cancel never stand together."""
+        for _ in range(10):
+            running = claimed(store)
+            with ThreadPoolExecutor(2) as pool:
+                ended = pool.submit(store.end, running, RunStatus.SUCCEEDED, None, None)
+                asked = pool.submit(store.request_cancel, running)
+            assert (ended.result() is None) != (asked.result() is None)
+            standing = store.head(running.run_id)
+            assert standing is not None
+            if standing.status == RunStatus.RUNNING:
+                store.end(standing, RunStatus.CANCELLED, None, None)
+        assert counts(dynamodb_local) == (0, 0)

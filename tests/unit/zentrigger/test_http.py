@@ -1,0 +1,138 @@
+"""Reading requests and answering with problems."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from zentrigger.api import OPERATIONS, allowed_methods
+from zentrigger.errors import (
+    InvalidRequestError,
+    TooLargeError,
+    UnreadableError,
+    UnsupportedMediaTypeError,
+    ZentriggerError,
+)
+from zentrigger.http import MAX_BODY_BYTES, STATUS_OF, query_number, query_text, read_body
+from zentrigger.openapi import document, page
+from zentrigger.run_requests import RunRequest
+
+
+def event(
+    body: str | bytes = "{}", content_type: str | None = "application/json", **values: Any
+) -> APIGatewayProxyEventV2:
+    """Make an event of API Gateway."""
+    encoded = isinstance(body, bytes)
+    return APIGatewayProxyEventV2(
+        {
+            "headers": {"content-type": content_type} if content_type else {},
+            "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,
+            "isBase64Encoded": encoded,
+            **values,
+        }
+    )
+
+
+def test_a_body_is_read_also_in_base64_and_with_a_charset() -> None:
+    """API Gateway encodes what it takes for binary."""
+    text = '{"pipeline": "größe"}'
+    for given in (event(text), event(text.encode()), event(text, "application/json; charset=utf-8")):
+        assert read_body(given, RunRequest).pipeline == "größe"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "pipeline=x",
+        '{"pipeline": NaN}',
+        '{"parameters": {"rate": Infinity}}',
+        '{"parameters": {"rate": 1e999}}',
+        '{"pipeline": "a", "pipeline": "b"}',
+        '{"pipeline": "\\ud800"}',
+        '{"parameters": {"n": ' + "9" * 5000 + "}}",
+        "[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_json_is_unreadable(body: str | bytes) -> None:
+    """400, not a crash: also NaN, infinite numbers, repeated keys, half characters, depth without end."""
+    with pytest.raises(UnreadableError):
+        read_body(event(body), RunRequest)
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "json"])
+def test_another_content_type_is_refused(content_type: str | None) -> None:
+    """415."""
+    with pytest.raises(UnsupportedMediaTypeError):
+        read_body(event(content_type=content_type), RunRequest)
+
+
+def test_a_huge_body_is_refused() -> None:
+    """413, before it is parsed."""
+    with pytest.raises(TooLargeError):
+        read_body(event('"' + "x" * MAX_BODY_BYTES + '"'), RunRequest)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ("[]", {""}),
+        ("null", {""}),
+        ("{}", {"/pipeline"}),
+        ({"pipeline": 1}, {"/pipeline"}),
+        ({"pipeline": ""}, {"/pipeline"}),
+        ({"pipeline": "a\x00b"}, {"/pipeline"}),
+        ({"pipeline": "p", "parameter": {}}, {"/parameter"}),
+        ({"pipeline": "p", "parameters": []}, {"/parameters"}),
+        ({"pipeline": "p", "steps": {"s": {"params": {}}}}, {"/steps/s/params"}),
+        ({"pipeline": "p", "enable_cache": "yes"}, {"/enable_cache"}),
+        ({"pipeline": "p", "tags": [""], "steps": 1, "x": 1}, {"/tags/0", "/steps", "/x"}),
+    ],
+)
+def test_what_is_wrong_is_pointed_at(body: object, pointers: set[str]) -> None:
+    """422 with all problems at once."""
+    with pytest.raises(InvalidRequestError) as caught:
+        read_body(event(body if isinstance(body, str) else json.dumps(body)), RunRequest)
+
+    assert {problem.pointer for problem in caught.value.problems} == pointers
+
+
+@pytest.mark.parametrize("text", ["-1", "21", "1.5", "x", "", "\u0661", "9" * 50])
+def test_numbers_of_the_query_are_bounded(text: str) -> None:
+    """Whole, and from 0 to the most."""
+    with pytest.raises(InvalidRequestError):
+        query_number(event(queryStringParameters={"wait": text}), "wait", 0, 20)
+
+
+def test_unknown_and_empty_filters_are_refused() -> None:
+    """A misspelt filter would otherwise list everything."""
+    with pytest.raises(InvalidRequestError) as caught:
+        query_text(event(queryStringParameters={"pipline": "x", "status": ""}), "pipeline", "status")
+    assert len(caught.value.problems) == 2
+
+
+def test_every_domain_error_has_a_status() -> None:
+    """None falls through to 500."""
+    assert set(ZentriggerError.__subclasses__()) == set(STATUS_OF)
+
+
+def test_the_document_describes_every_operation() -> None:
+    """Each operation is in it, with every status code that it may answer."""
+    paths = json.loads(document())["paths"]
+    for operation in OPERATIONS:
+        shown = paths[operation.path][operation.method.lower()]
+        assert {int(status) for status in shown["responses"]} == {operation.answer, *operation.errors}
+        assert ("security" in shown) == (operation.scope is not None)
+    assert "Zentrigger" in page()
+
+
+def test_paths_know_their_methods() -> None:
+    """For 405 and its Allow."""
+    assert allowed_methods("/runs") == ("GET", "POST")
+    assert allowed_methods("/runs/abc") == ("DELETE", "GET")
+    assert allowed_methods("/runs/abc/def") == ()
+    assert allowed_methods("/") == ()

@@ -1,0 +1,34 @@
+"""Settings from the environment."""
+
+import pytest
+
+from zentrigger.settings import LifecycleSettings, SettingsError
+
+GOOD = {
+    "RUNS_TABLE": "runs",
+    "CLUSTER": "c",
+    "SUBNETS": "a,b",
+    "SECURITY_GROUPS": "g",
+    "ASSIGN_PUBLIC_IP": "ENABLED",
+    "MAX_ACTIVE_RUNS": "5",
+}
+
+
+def test_settings_are_typed() -> None:
+    """Lists and numbers come out as such."""
+    settings = LifecycleSettings.read(GOOD)
+    assert settings.subnets == ("a", "b")
+    assert settings.max_active_runs == 5
+
+
+def test_everything_missing_or_wrong_is_named_and_no_value_shown() -> None:
+    """At the start, by the variable's name."""
+    broken = {name: value for name, value in GOOD.items() if name != "CLUSTER"} | {
+        "MAX_ACTIVE_RUNS": "s3cret",
+        "SUBNETS": "",
+    }
+    with pytest.raises(SettingsError) as caught:
+        LifecycleSettings.read(broken)
+    for name in ("CLUSTER", "MAX_ACTIVE_RUNS", "SUBNETS"):
+        assert name in str(caught.value)
+    assert "s3cret" not in str(caught.value)
