@@ -12,7 +12,6 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.cloud import Cloud
 from local.errors import TemplateError
 from zentrigger_client import Client, ZentriggerError, rendering
-from zentrigger_client.publish import compile_modules, publish
 from zentrigger_client.follow import display_for, follow, print_end, run_id_of
+from zentrigger_client.publish import compile_modules, publish
 
 DATASET = Path(__file__).resolve().parent.parent / "pipelines" / "data" / "breast_cancer.csv"
 PIPELINE = "training_pipeline"
@@ -89,12 +88,7 @@ def _story(cloud: Cloud, narrator: Narrator) -> None:
     key = _first_key(cloud)
     with Client(cloud.api_url, key) as client:
         narrator.say("Publishing pipelines/: ZenML compiles them, their parameters become the API's schema")
-        compilation = compile_modules(["pipelines"], folder=DATASET.parents[2])
-        for failure in compilation.failures:
-            raise DemoError(str(failure))
-        publish(client, compilation.snapshots)
-        client.put_trigger("arrivals", {"type": "s3", "pipeline": PIPELINE, "prefix": "incoming/", "suffix": ".csv",
-                                        "parameters": {"data_url": "s3://{bucket.name}/{object.key}"}})
+        _publish(client)
         _over_http(client, cloud, narrator)
         _by_an_upload(client, cloud, narrator)
         _refused(cloud, key, narrator)
@@ -168,6 +162,21 @@ def _first_key(cloud: Cloud) -> str:
     return str(content["key"])
 
 
+def _publish(client: Client) -> None:
+    compilation = compile_modules(["pipelines"], folder=DATASET.parents[2])
+    if compilation.failures:
+        raise DemoError("; ".join(str(failure) for failure in compilation.failures))
+    publish(client, compilation.snapshots)
+    trigger = {
+        "type": "s3",
+        "pipeline": PIPELINE,
+        "prefix": "incoming/",
+        "suffix": ".csv",
+        "parameters": {"data_url": "s3://{bucket.name}/{object.key}"},
+    }
+    client.put_trigger("arrivals", trigger)
+
+
 def _upload_trigger(client: Client) -> tuple[str, Json]:
     for trigger in client.triggers()["items"]:
         if trigger["type"] == "s3" and trigger["pipeline"] == PIPELINE:
@@ -187,7 +196,7 @@ def _run_of_trigger(client: Client, name: str) -> Json:
 
 def _client(cloud: Cloud, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
     """Return an AWS client of the embedded AWS, made only from what it gives out."""
-    environment: Mapping[str, str] = cloud.environment
+    environment = cloud.environment
     return boto3.session.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
@@ -223,7 +232,8 @@ def _nothing_left() -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    """Turn SIGTERM into what Ctrl-C does, so that everything is stopped."""
+    """Turn SIGTERM into what Ctrl-C does, so that everything is stopped; once is enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

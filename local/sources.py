@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -314,7 +315,7 @@ class StreamSource:
         logger.warning("%s gave %d records up after %d attempts.", self._mapping.logical_id, len(batch), count)
         if self._on_failure is None:
             return
-        arrived = [record["dynamodb"].get("ApproximateCreationDateTime") for record in batch]
+        arrived = [_iso(record["dynamodb"].get("ApproximateCreationDateTime", 0)) for record in batch]
         stream_arn = self._mapping.source_arn
         record = {
             "requestContext": {
@@ -340,11 +341,17 @@ class StreamSource:
                 "streamArn": stream_arn,
             },
         }
-        send_to_queue(self._clients, self._on_failure, json.dumps(record, default=str))
+        send_to_queue(self._clients, self._on_failure, json.dumps(record))
 
     def _completed(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Add what Lambda puts into each record."""
-        return {**record, "eventSource": "aws:dynamodb", "eventSourceARN": self._mapping.source_arn}
+        """A record as Lambda gives it to functions: with its source, and the time in seconds."""
+        change = dict(record["dynamodb"])
+        created = change.get("ApproximateCreationDateTime")
+        if isinstance(created, datetime):
+            change["ApproximateCreationDateTime"] = int(created.timestamp())
+        return {
+            **record, "dynamodb": change, "eventSource": "aws:dynamodb", "eventSourceARN": self._mapping.source_arn,
+        }  # fmt: skip
 
 
 def failed_items(answer: Answer, items: set[str], *, partial: bool) -> set[str]:
@@ -497,6 +504,10 @@ def _filter(name: str, criteria: Mapping[str, Any]) -> Filter:
         except (PatternError, ValueError) as error:
             raise invalid(name, f"a pattern of its FilterCriteria is wrong: {error}") from error
     return lambda record: not patterns or any(matches(record) for matches in patterns)
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _number(record: Mapping[str, Any]) -> int:

@@ -23,13 +23,15 @@ class Refused(Exception):  # noqa: N818 - what it is, not what went wrong
 
     def report(self) -> Report:
         """Give the report of such a run."""
-        cause = self.__cause__
-        return Report(
-            outcome="failed",
-            reason=self.reason,
-            message=sentence(self.message),
-            error=error_of(cause, step=None) if cause is not None else None,
-        )
+        message = sentence(self.message)
+        if self.__cause__ is not None:
+            error: RunError | None = error_of(self.__cause__, step=None)
+        elif message != self.message:
+            # What the sentence has no room for.
+            error = RunError(type=self.reason, message=cut(self.message, MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES // 2))
+        else:
+            error = None
+        return Report(outcome="failed", reason=self.reason, message=message, error=error)
 
 
 def error_of(error: BaseException, step: str | None) -> RunError:

@@ -69,6 +69,8 @@ class Parent:
 
     def run(self, assignment: Assignment) -> Report:
         """Run the assignment to its end, whatever that is. Nothing of the child's group is left afterwards."""
+        if self.stopping:
+            return Report(outcome="failed", reason="stopped", message="The task was told to stop before it had begun.")
         with tempfile.TemporaryDirectory(prefix="run-") as folder:
             exchange = Exchange(Path(folder))
             exchange.put_assignment(assignment)

@@ -22,7 +22,7 @@ def load_pipeline(source: str) -> Pipeline:
         raise Refused("pipeline_not_importable", f"{source!r} is no source of a pipeline, which is module:attribute.")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         raise Refused(
             "pipeline_not_importable",
             f"The module {module_name} cannot be imported in the task ({type(error).__name__}: {error}). "

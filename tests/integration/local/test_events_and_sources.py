@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import subprocess
@@ -122,11 +123,11 @@ def test_what_makes_no_object_makes_no_event(running: Running) -> None:
     assert [detail["object"]["key"] for detail in _details(running, 2)] == ["tagged", "last"]
 
 
-def test_a_client_of_another_process_streams_with_trailers(running: Running) -> None:
-    """The SDK's default upload of a stream (aws-chunked, a checksum in the trailer), from a process of its own."""
+def test_a_client_of_another_process_streams(running: Running) -> None:
+    """An upload of unknown length from a process that knows nothing but its environment."""
     code = (
-        "import boto3, os, sys\n"
-        "boto3.client('s3').put_object(Bucket=sys.argv[1], Key='streamed', Body=sys.stdin.buffer)\n"
+        "import boto3, sys\n"
+        "boto3.client('s3').upload_fileobj(sys.stdin.buffer, sys.argv[1], 'streamed')\n"
     )
     bucket = running.cloud.outputs["Bucket"]
     subprocess.run(  # noqa: S603 - constant code
@@ -135,6 +136,41 @@ def test_a_client_of_another_process_streams_with_trailers(running: Running) -> 
     )  # fmt: skip
     assert _details(running, 1)[0]["object"]["size"] == 3_000_000
     assert _s3(running).get_object(Bucket=bucket, Key="streamed")["Body"].read() == b"y" * 3_000_000
+
+
+@pytest.mark.parametrize("transfer", ["chunked", "length"])
+@pytest.mark.parametrize("signed", ["unsigned", "signed"])
+def test_aws_chunked_bodies(running: Running, transfer: str, signed: str) -> None:
+    """What other SDKs send: chunks with a trailer or with signatures, within HTTP chunks, after `100 Continue`."""
+    bucket = running.cloud.outputs["Bucket"]
+    signature = ";chunk-signature=" + "0" * 64 if signed == "signed" else ""
+    trailer = "" if signed == "signed" else "x-amz-checksum-crc32:AAAAAA==\r\n"
+    body = f"5{signature}\r\nhello\r\n0{signature}\r\n{trailer}\r\n".encode()
+    headers = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
+        "Content-Encoding": "aws-chunked",
+        "Expect": "100-continue",
+        "x-amz-content-sha256": (
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" if signed == "signed" else "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+        ),
+        "x-amz-decoded-content-length": "5",
+    }
+    if trailer:
+        headers["x-amz-trailer"] = "x-amz-checksum-crc32"
+    if transfer == "length":
+        headers["Content-Length"] = str(len(body))
+    connection = http.client.HTTPConnection(running.cloud.endpoint_url.removeprefix("http://"), timeout=30)
+    connection.putrequest("PUT", f"/{bucket}/chunked", skip_accept_encoding=True)
+    for name, value in (headers | ({"Transfer-Encoding": "chunked"} if transfer == "chunked" else {})).items():
+        connection.putheader(name, value)
+    connection.endheaders(
+        iter([body[:7], body[7:]]) if transfer == "chunked" else body, encode_chunked=transfer == "chunked"
+    )
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    connection.close()
+    assert _s3(running).get_object(Bucket=bucket, Key="chunked")["Body"].read() == b"hello"
+    assert _details(running, 1)[0]["object"]["size"] == 5
 
 
 def test_a_queue_with_partial_failures(running: Running) -> None:

@@ -53,6 +53,13 @@ def test_everything_that_is_wrong_with_steps_is_said_at_once() -> None:
     assert "xgboost" not in message
 
 
+def test_the_tutorials_own_step_parameters_are_taken() -> None:
+    """What ZenML's page on run templates sends: parameters at the step, not at the pipeline."""
+    steps = {"load_data": {"data_url": "s3://b/k.csv"}, "train_model": {"model_type": "gradient_boosting"}}
+    told = Assignment(run_id="r", attempt=1, pipeline="p", snapshot="p:1", source=TRAINING, steps=steps)
+    assert prepare(load_pipeline(TRAINING).copy(), told) == ("load_data", "preprocess", "train_model", "evaluate")
+
+
 def test_unknown_and_missing_parameters_are_refused() -> None:
     """Parameters of the pipeline."""
     assert "parameters.epochs: the pipeline has no such parameter" in refused(TRAINING, parameters={"epochs": 3})

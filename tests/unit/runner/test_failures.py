@@ -2,7 +2,16 @@
 
 import pytest
 
-from runner.failures import MAX_SENTENCE, MAX_TRACEBACK_BYTES, cut, cut_traceback, error_of, qualified_name, sentence
+from runner.failures import (
+    MAX_SENTENCE,
+    MAX_TRACEBACK_BYTES,
+    Refused,
+    cut,
+    cut_traceback,
+    error_of,
+    qualified_name,
+    sentence,
+)
 
 
 def test_a_short_traceback_is_kept_whole() -> None:
@@ -45,3 +54,12 @@ def test_an_exception_is_named_by_its_class() -> None:
     assert qualified_name(OwnError).startswith(__name__)
     error = error_of(ValueError("bad"), "train")
     assert (error.step, error.type, error.message) == ("train", "ValueError", "bad")
+
+
+def test_a_refusal_says_everything_somewhere() -> None:
+    """What the sentence has no room for stands in the error."""
+    short = Refused("parameters_refused", "Nothing was run.").report()
+    assert (short.reason, short.message, short.error) == ("parameters_refused", "Nothing was run.", None)
+    long = Refused("parameters_refused", "x" * 2000).report()
+    assert long.error is not None
+    assert long.error.message == "x" * 2000
