@@ -21,9 +21,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud import Cloud
 from local.errors import TemplateError
+from local.images import ImageError
+from local.prepare import PreparationError, prepare_stack
 from zentrigger_client import Client, ZentriggerError, rendering
 from zentrigger_client.follow import display_for, follow, print_end, run_id_of
-from zentrigger_client.publish import compile_modules, publish
 
 DATASET = Path(__file__).resolve().parent.parent / "pipelines" / "data" / "breast_cancer.csv"
 PIPELINE = "training_pipeline"
@@ -35,6 +36,18 @@ Json = dict[str, Any]
 
 class DemoError(Exception):
     """Something went otherwise; the text says what."""
+
+
+_FAILURES = (
+    DemoError,
+    TemplateError,
+    ImageError,
+    PreparationError,
+    ZentriggerError,
+    ClientError,
+    BotoCoreError,
+    requests.RequestException,
+)
 
 
 class Narrator:
@@ -71,7 +84,7 @@ def main() -> int:
             _story(cloud, narrator)
             narrator.chapter("Stopping the embedded AWS and every process it started")
         _nothing_left()
-    except (DemoError, TemplateError, ZentriggerError, ClientError, BotoCoreError, requests.RequestException) as error:
+    except _FAILURES as error:
         print(f"\nThe demonstration failed: {rendering.plain(error)}", file=sys.stderr)
         if log_folder is not None:
             print(f"What functions and tasks said is in {log_folder}", file=sys.stderr)
@@ -85,10 +98,8 @@ def main() -> int:
 
 def _story(cloud: Cloud, narrator: Narrator) -> None:
     narrator.say(f"The API answers at {cloud.api_url}, AWS at {cloud.endpoint_url}")
-    key = _first_key(cloud)
+    key = prepare_stack(cloud, narrator.say).api_key
     with Client(cloud.api_url, key) as client:
-        narrator.say("Publishing pipelines/: ZenML compiles them, their parameters become the API's schema")
-        _publish(client)
         _over_http(client, cloud, narrator)
         _by_an_upload(client, cloud, narrator)
         _refused(cloud, key, narrator)
@@ -149,32 +160,6 @@ def _succeeded(client: Client, run_id: str) -> None:
         raise DemoError(f"run {run_id} {run['status']}: {run.get('message')}")
     if not any(output["name"] == "metrics" and output["value"] for output in run["outputs"]):
         raise DemoError(f"run {run_id} succeeded without metrics")
-
-
-def _first_key(cloud: Cloud) -> str:
-    answer = _client(cloud, "lambda").invoke(
-        FunctionName=cloud.outputs["AdminFunction"],
-        Payload=json.dumps({"action": "create_key", "name": "operator", "scopes": ["admin", "run", "read"]}),
-    )
-    content = json.loads(answer["Payload"].read())
-    if "key" not in content:
-        raise DemoError(f"the first API key could not be made: {content}")
-    return str(content["key"])
-
-
-def _publish(client: Client) -> None:
-    compilation = compile_modules(["pipelines"], folder=DATASET.parents[2])
-    if compilation.failures:
-        raise DemoError("; ".join(str(failure) for failure in compilation.failures))
-    publish(client, compilation.snapshots)
-    trigger = {
-        "type": "s3",
-        "pipeline": PIPELINE,
-        "prefix": "incoming/",
-        "suffix": ".csv",
-        "parameters": {"data_url": "s3://{bucket.name}/{object.key}"},
-    }
-    client.put_trigger("arrivals", trigger)
 
 
 def _upload_trigger(client: Client) -> tuple[str, Json]:

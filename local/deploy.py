@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.clients import Clients
 from local.errors import TemplateError, invalid
@@ -137,6 +137,9 @@ class _Deployment:
             }
             for logical_id, resource in self._declared.items()
         }
+        for logical_id, draft in drafts.items():
+            if draft["Type"] == "AWS::DynamoDB::Table":
+                _check_keys(Resource(logical_id, str(draft["Type"]), draft["Properties"], ""))
         self._create({name: draft for name, draft in drafts.items() if draft["Type"] in MOTO_TYPES})
         after = Evaluator(self._scope, self._lookup_after)
         resources = {
@@ -238,6 +241,8 @@ class _Deployment:
             )
         except ClientError as error:
             raise TemplateError(f"CloudFormation refuses the template: {error.response['Error']['Message']}") from error
+        except BotoCoreError as error:
+            raise TemplateError("moto could not create the stack; its traceback is in the log.") from error
         for key in self._template.code:
             s3.delete_object(Bucket=CODE_BUCKET, Key=key)
         s3.delete_bucket(Bucket=CODE_BUCKET)
@@ -281,7 +286,6 @@ def _complete(resource: Resource, clients: Clients) -> None:
 
 def _complete_table(table: Resource, clients: Clients) -> None:
     dynamodb = clients.get("dynamodb")
-    _check_keys(table)
     expiry = table.get("TimeToLiveSpecification")
     if expiry is not None:
         dynamodb.update_time_to_live(
@@ -304,7 +308,7 @@ def _complete_table(table: Resource, clients: Clients) -> None:
 
 
 def _check_keys(table: Resource) -> None:
-    """DynamoDB's own rule, which moto's CloudFormation skips: attributes are defined exactly if a key uses them."""
+    """DynamoDB's own rule, which moto does not check: attributes are defined exactly if a key uses them."""
     indexes = [*table.get("GlobalSecondaryIndexes", []), *table.get("LocalSecondaryIndexes", [])]
     defined = {definition["AttributeName"] for definition in table["AttributeDefinitions"]}
     used: set[str] = set()

@@ -138,7 +138,7 @@ def test_a_host_that_is_not_there_is_named() -> None:
 
 def test_a_model_that_is_not_there_is_named(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     """With where to look for its URI."""
-    s3.create_bucket(Bucket="artifacts")
-    monkeypatch.setenv("ARTIFACT_BUCKET", "artifacts")
-    with pytest.raises(ModelError, match="no model at s3://artifacts/runs/r/1/train_model/model"):
-        load_classifier("s3://artifacts/runs/r/1/train_model/model/")
+    s3.create_bucket(Bucket="models")
+    monkeypatch.setenv("ARTIFACT_BUCKET", "models")
+    with pytest.raises(ModelError, match="no model at s3://models/runs/r/1/train_model/model"):
+        load_classifier("s3://models/runs/r/1/train_model/model/")

@@ -15,7 +15,7 @@ from tests.integration.runner.tasks import HERE, RUN_ID, Task, alive, wait_for
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BUCKET = "artifacts"
+BUCKET = "artifacts-of-tests"
 
 
 @pytest.fixture(scope="module")

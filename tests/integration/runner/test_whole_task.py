@@ -16,6 +16,7 @@ from tests.integration.runner.tasks import REPOSITORY, RUN_ID, Task
 from zentrigger.run_store import RunStore
 from zentrigger.runs import Run, RunInput, RunStatus, Source
 
+TABLE = "runs-of-a-whole-task"
 TASK_ARN = "arn:aws:ecs:eu-central-1:123456789012:task/cluster/0123456789abcdef"
 AWS = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -59,7 +60,7 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
         aws_secret_access_key="test",
     )
     client.create_table(
-        TableName="runs",
+        TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}, {"AttributeName": "part", "KeyType": "RANGE"}],
         AttributeDefinitions=[
@@ -81,7 +82,7 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
         status_at=moment,
         expires_at=int(moment.timestamp()) + 3600,
     )
-    store = RunStore("runs", client)
+    store = RunStore(TABLE, client)
     told = RunInput(source="pipelines:training_pipeline", steps={"evaluate": {"secret": "never shown"}})
     store.create(run, told, max_active=1, max_waiting=0)
     environment = {
@@ -90,7 +91,7 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
         "AWS_ENDPOINT_URL": endpoint,
         "RUN_ID": RUN_ID,
         "ATTEMPT": "1",
-        "RUNS_TABLE": "runs",
+        "RUNS_TABLE": TABLE,
         "ECS_CONTAINER_METADATA_URI_V4": metadata_uri,
     }
     command = [sys.executable, "-m", "runner"]

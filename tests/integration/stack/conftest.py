@@ -33,7 +33,7 @@ class Stack:
 
     cloud: Cloud
     tasks: ManualRuntime
-    key: str
+    key: str = field(repr=False)
     session: requests.Session = field(default_factory=requests.Session)
 
     def call(
