@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     up = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "up", help="deploy template.yaml on this machine and keep it running"
     )
-    up.add_argument("--api-port", type=int, default=DEFAULT_API_PORT, help="port of the HTTP API; another if it is taken")
+    up.add_argument(
+        "--api-port", type=int, default=DEFAULT_API_PORT, help="port of the HTTP API; another if it is taken"
+    )
     up.add_argument("--aws-port", type=int, default=DEFAULT_AWS_PORT, help="port of the AWS endpoint; another if taken")
     up.add_argument(
         "--pipelines", type=Path, nargs="+", default=[], metavar="DIR", help="folders with pipelines of your own"

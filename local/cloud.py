@@ -7,10 +7,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from local.clients import Clients, client_environment
@@ -30,10 +28,13 @@ from local.moto_backend import MotoBackend
 from local.sam import read_template
 from local.sources import Source, connect_sources
 from local.task_neighbours import TaskNeighbours
-from local.workers import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
     from local.ecs_tasks import ContainerRuntime
+    from local.workers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +220,7 @@ class Cloud:
         """Connect the stack's parts, from the ones that are called to the ones that call."""
         stack = self.stack
         self._connect_tasks(self._container_runtime or self._processes())
-        self._closers.append(("The tasks", lambda: self.ecs.close()))
+        self._closers.append(("The tasks", self.ecs.close))
         stage = read_stage(stack) if any(stack.of_kind("AWS::ApiGatewayV2::Api")) else None
         asynchronous_settings(stack)
         if self._with_functions:

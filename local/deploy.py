@@ -7,19 +7,22 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.clients import Clients
 from local.errors import TemplateError, invalid
 from local.intrinsics import UNRESOLVED, Evaluator, Scope, is_concrete
 from local.moto_backend import ACCOUNT_ID, PARTITION, MotoBackend
 from local.resources import MOTO_TYPES, OWN_TYPES, check_supported
 from local.sam import CODE_BUCKET, CloudFormationTemplate, CodeSource, transform_template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from local.clients import Clients
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import parse_qs, quote, unquote
@@ -21,6 +20,8 @@ from local.moto_backend import ACCOUNT_ID, MotoBackend, error_response
 from local.s3_events import Creation, Sequencer, creation_of, object_created_detail, succeeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from local.workers import Answer
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
@@ -128,7 +129,9 @@ class AwsEndpoint:
             )
         if len(request.body) > _MAX_ENTRIES_BYTES:
             return error_response(
-                HTTPStatus.BAD_REQUEST, "ValidationException", "Total size of the entries in the request is over the limit."
+                HTTPStatus.BAD_REQUEST,
+                "ValidationException",
+                "Total size of the entries in the request is over the limit.",
             )
         results: list[dict[str, str]] = []
         for entry in entries:

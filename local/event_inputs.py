@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from local.deploy import Resource
 from local.errors import invalid
 from local.resources import check_keys
+
+if TYPE_CHECKING:
+    from local.deploy import Resource
 
 Event = Mapping[str, Any]
 _PLACEHOLDER = re.compile(r"<([A-Za-z0-9_.-]+)>")

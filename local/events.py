@@ -13,13 +13,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.clients import Clients
-from local.deploy import Resource, Stack
-from local.endpoint import FunctionApi
 from local.errors import invalid
 from local.event_inputs import input_of
 from local.functions import send_to_queue
@@ -27,6 +24,11 @@ from local.patterns import PatternError, compile_pattern
 from local.permissions import require_invoke_permission, require_queue_permission
 from local.resources import check_keys
 from local.schedules import Schedule, ScheduleError, parse_schedule
+
+if TYPE_CHECKING:
+    from local.clients import Clients
+    from local.deploy import Resource, Stack
+    from local.endpoint import FunctionApi
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +202,9 @@ def _rule(stack: Stack, resource: Resource, start: datetime) -> Rule:
     if (pattern is None) == (expression is None):
         raise invalid(name, "it needs either an EventPattern or a ScheduleExpression.")
     try:
-        matches = None if pattern is None else compile_pattern(json.loads(pattern) if isinstance(pattern, str) else pattern)
+        matches = (
+            None if pattern is None else compile_pattern(json.loads(pattern) if isinstance(pattern, str) else pattern)
+        )
         schedule = None if expression is None else parse_schedule(str(expression), start=start)
     except (PatternError, ScheduleError) as error:
         raise invalid(name, str(error)) from error
@@ -236,7 +240,9 @@ def _target(stack: Stack, rule: Resource, rule_arn: str, target: Mapping[str, An
             raise invalid(name, f"its dead-letter queue {dead_letter} is no queue of this stack.")
         require_queue_permission(stack, graveyard, source_arn=rule_arn, needed_by=name)
     return Target(
-        arn=str(target["Arn"]), write=input_of(rule, rule_arn, target), dead_letter=str(dead_letter) if dead_letter else None
+        arn=str(target["Arn"]),
+        write=input_of(rule, rule_arn, target),
+        dead_letter=str(dead_letter) if dead_letter else None,
     )
 
 

@@ -10,21 +10,24 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from local.clients import Clients, client_environment
-from local.deploy import Resource, Stack
 from local.errors import TemplateError, invalid
 from local.function_log import FunctionLog
-from local.layers import CodeStore
 from local.permissions import require_role_actions
 from local.resources import check_keys
 from local.workers import Answer, Spawner, Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from local.deploy import Resource, Stack
+    from local.layers import CodeStore
 
 logger = logging.getLogger(__name__)
 
@@ -376,7 +379,9 @@ def _settings(  # noqa: PLR0913, PLR0917 - the parts of a function
     # The last layer wins on Lambda, as each is unpacked over the ones before it.
     import_path = [folder]
     for layer in reversed(used):
-        packages = layer / "python" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        packages = (
+            layer / "python" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        )
         import_path += [path for path in (packages, layer / "python") if path.is_dir()]
     memory = int(function.get("MemorySize", 128))
     timeout = int(function.get("Timeout", 3))
@@ -396,7 +401,9 @@ def _settings(  # noqa: PLR0913, PLR0917 - the parts of a function
 
 def _layer(function: Resource, layers: Mapping[str, Path], arn: str) -> Path:
     if arn not in layers:
-        raise invalid(function.logical_id, f"its layer {arn} is not of this stack, and the embedded AWS cannot fetch it.")
+        raise invalid(
+            function.logical_id, f"its layer {arn} is not of this stack, and the embedded AWS cannot fetch it."
+        )
     return layers[arn]
 
 

@@ -13,22 +13,25 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from local.deploy import Resource, Stack
-from local.endpoint import FunctionApi
 from local.errors import TemplateError, invalid
-from local.function_log import FunctionLog
 from local.http_payload import Arrival, MalformedAnswerError, event_of, response_of
 from local.http_server import HttpServer, Request, Response
 from local.resources import check_keys
 from local.routes import Router, read_routes
-from local.workers import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.deploy import Resource, Stack
+    from local.endpoint import FunctionApi
+    from local.function_log import FunctionLog
+    from local.workers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +170,9 @@ class Gateway:
             return _message(413, "Request Entity Too Large")
         return self._integrate(functions, route.function_arn, payload, context)
 
-    def _integrate(self, functions: FunctionApi, function_arn: str, payload: bytes, context: dict[str, Any]) -> Response:
+    def _integrate(
+        self, functions: FunctionApi, function_arn: str, payload: bytes, context: dict[str, Any]
+    ) -> Response:
         started = time.monotonic()
         future = self._executor.submit(functions.invoke, function_arn, payload)
         try:

@@ -11,14 +11,18 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from local.http_server import Request, Response
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript"})
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "upgrade", "proxy-connection", "te"})
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "expect", "upgrade", "proxy-connection", "te"}
+)
 
 
 class MalformedAnswerError(ValueError):

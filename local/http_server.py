@@ -128,7 +128,9 @@ class _Server(socketserver.ThreadingTCPServer):
         self._connections_lock = threading.Lock()
         super().__init__(address, _Connection)
 
-    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+    def process_request_thread(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
         if not isinstance(request, socket.socket):
             raise TypeError("A TCP server got a datagram.")
         with self._connections_lock:

@@ -126,7 +126,9 @@ class Evaluator:
             return self._lookup(str(name), attribute)
         except KeyError as error:
             if attribute is None:
-                raise TemplateError(f"{where}: Ref names {name!r}, which is neither a parameter nor a resource.") from error
+                raise TemplateError(
+                    f"{where}: Ref names {name!r}, which is neither a parameter nor a resource."
+                ) from error
             raise TemplateError(f"{where}: Fn::GetAtt asks for {name}.{attribute}, which does not exist.") from error
 
     def _if(self, argument: Any, where: str) -> Any:

@@ -14,12 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local.errors import invalid
-from local.sam import CodeSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from local.sam import CodeSource
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,9 @@ class CodeStore:
         method = source.metadata.get("BuildMethod")
         if source.metadata.get("SkipBuild") is True or method is None:
             if (source.folder / "requirements.txt").exists():
-                raise invalid(source.logical_id, "it has a requirements.txt; the embedded AWS builds with Makefiles only.")
+                raise invalid(
+                    source.logical_id, "it has a requirements.txt; the embedded AWS builds with Makefiles only."
+                )
             return source.folder
         if method != "makefile":
             raise invalid(source.logical_id, f"the embedded AWS cannot build with the method {method!r}.")
@@ -106,7 +112,9 @@ def _make(source: CodeSource, scratch: Path, settings: Mapping[str, str]) -> Non
         make, "--no-print-directory", "-C", str(source.folder), f"build-{source.logical_id}", f"ARTIFACTS_DIR={scratch}",
         *(f"{name}={value}" for name, value in settings.items()),
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
     finished = subprocess.run(  # noqa: S603 - the template's own Makefile, as `sam build` runs it
         command,
         env={**environment, "PATH": search_path},

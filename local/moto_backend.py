@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import threading
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,9 +13,9 @@ from moto.cloudformation.exceptions import UnformattedGetAttTemplateException
 from moto.cloudformation.models import cloudformation_backends
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
@@ -25,6 +24,7 @@ from local.http_server import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from http import HTTPStatus
     from wsgiref.types import StartResponse
 
 logger = logging.getLogger(__name__)

@@ -98,7 +98,9 @@ def _matcher(item: Any, where: str) -> Matcher:
 def _equal(leaf: Any, wanted: Any) -> bool:
     if isinstance(leaf, bool) or isinstance(wanted, bool):
         return leaf is wanted
-    return type(leaf) is type(wanted) and bool(leaf == wanted) or (_number(leaf) and _number(wanted) and leaf == wanted)
+    return (type(leaf) is type(wanted) and bool(leaf == wanted)) or (
+        _number(leaf) and _number(wanted) and leaf == wanted
+    )
 
 
 def _number(value: Any) -> bool:
@@ -164,7 +166,9 @@ def _wildcard(argument: Any, where: str) -> Callable[[Any], bool]:
     parts = re.findall(r"\\[*\\]|\*|[^*\\]+|\\", argument)
     if "\\" in parts:
         raise PatternError(f"{where}: a backslash in a wildcard must stand before a star or a backslash.")
-    expression = re.compile("".join(".*" if part == "*" else re.escape(part.removeprefix("\\")) for part in parts), re.DOTALL)
+    expression = re.compile(
+        "".join(".*" if part == "*" else re.escape(part.removeprefix("\\")) for part in parts), re.DOTALL
+    )
     return lambda leaf: isinstance(leaf, str) and expression.fullmatch(leaf) is not None
 
 

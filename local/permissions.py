@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from local.deploy import Resource, Stack
 from local.errors import invalid
+
+if TYPE_CHECKING:
+    from local.deploy import Resource, Stack
 
 _MANAGED = {
     "AWSLambdaSQSQueueExecutionRole": frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}),
@@ -20,7 +22,9 @@ _MANAGED = {
 }  # fmt: skip
 
 
-def require_invoke_permission(stack: Stack, function: Resource, *, service: str, source_arn: str, needed_by: str) -> None:
+def require_invoke_permission(
+    stack: Stack, function: Resource, *, service: str, source_arn: str, needed_by: str
+) -> None:
     """Raise TemplateError unless an AWS::Lambda::Permission lets `service` invoke `function` on behalf of `source_arn`."""
     names = {function.physical_id, stack.arn(function.logical_id)}
     for permission in stack.of_kind("AWS::Lambda::Permission"):
@@ -67,16 +71,15 @@ def require_role_actions(
         action for arn in role.get("ManagedPolicyArns", []) for action in _MANAGED.get(str(arn).rpartition("/")[2], ())
     }
     statements = [
-        statement
-        for policy in role.get("Policies", [])
-        for statement in _list(policy["PolicyDocument"]["Statement"])
+        statement for policy in role.get("Policies", []) for statement in _list(policy["PolicyDocument"]["Statement"])
     ]
     for action in actions:
         if action in managed:
             continue
         if not any(_allows(role.logical_id, statement, action, resource_arn, {}) for statement in statements):
             raise invalid(
-                needed_by, f"{role.logical_id}, the role of {function.logical_id}, does not allow {action} on {resource_arn}."
+                needed_by,
+                f"{role.logical_id}, the role of {function.logical_id}, does not allow {action} on {resource_arn}.",
             )
 
 

@@ -64,10 +64,14 @@ def prepare_stack(cloud: Cloud, say: Callable[[str], None]) -> PreparedStack:
 def _first_key(cloud: Cloud) -> str:
     """Invoke the admin function, as an operator with IAM rights does on AWS."""
     request = {"action": "create_key", "name": "operator", "scopes": ["admin", "run", "read"]}
-    answer = cloud.clients.get("lambda").invoke(FunctionName=cloud.outputs["AdminFunction"], Payload=json.dumps(request))
+    answer = cloud.clients.get("lambda").invoke(
+        FunctionName=cloud.outputs["AdminFunction"], Payload=json.dumps(request)
+    )
     told = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        raise PreparationError(f"The first API key could not be made: {told.get('errorType')}: {told.get('errorMessage')}")
+        raise PreparationError(
+            f"The first API key could not be made: {told.get('errorType')}: {told.get('errorMessage')}"
+        )
     return str(told["key"])
 
 
@@ -78,7 +82,7 @@ def _publish(cloud: Cloud, key: str) -> None:
     folder = cloud.log_folder.parent / "publish"
     folder.mkdir(parents=True, exist_ok=True)
     root = cloud.images.unpack(cloud.images.resolve("local"), folder)
-    finished = subprocess.run(  # noqa: S603 - this interpreter, constant arguments
+    finished = subprocess.run(
         [sys.executable, "-m", "zentrigger_client.cli", "publish", "pipelines"],
         env={**os.environ, **root.environment, "ZENTRIGGER_API_URL": cloud.api_url, "ZENTRIGGER_API_KEY": key},
         cwd=root.working_directory,

@@ -6,17 +6,30 @@ retention of logs); a property that is not listed would be ignored in silence, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.errors import invalid
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MOTO_TYPES: Mapping[str, frozenset[str]] = {
-    "AWS::DynamoDB::Table": frozenset({
-        "AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "GlobalSecondaryIndexes", "KeySchema",
-        "LocalSecondaryIndexes", "PointInTimeRecoverySpecification", "SSESpecification", "StreamSpecification",
-        "TableName", "Tags", "TimeToLiveSpecification",
-    }),
+    "AWS::DynamoDB::Table": frozenset(
+        {
+            "AttributeDefinitions",
+            "BillingMode",
+            "DeletionProtectionEnabled",
+            "GlobalSecondaryIndexes",
+            "KeySchema",
+            "LocalSecondaryIndexes",
+            "PointInTimeRecoverySpecification",
+            "SSESpecification",
+            "StreamSpecification",
+            "TableName",
+            "Tags",
+            "TimeToLiveSpecification",
+        }
+    ),
     "AWS::EC2::InternetGateway": frozenset({"Tags"}),
     "AWS::EC2::Route": frozenset({"DestinationCidrBlock", "GatewayId", "RouteTableId"}),
     "AWS::EC2::RouteTable": frozenset({"VpcId", "Tags"}),
@@ -26,54 +39,145 @@ MOTO_TYPES: Mapping[str, frozenset[str]] = {
     "AWS::EC2::VPC": frozenset({"CidrBlock", "EnableDnsHostnames", "EnableDnsSupport", "Tags"}),
     "AWS::EC2::VPCGatewayAttachment": frozenset({"InternetGatewayId", "VpcId"}),
     "AWS::ECS::Cluster": frozenset({"CapacityProviders", "ClusterName", "ClusterSettings", "Tags"}),
-    "AWS::ECS::TaskDefinition": frozenset({
-        "ContainerDefinitions", "Cpu", "EphemeralStorage", "ExecutionRoleArn", "Family", "Memory", "NetworkMode",
-        "RequiresCompatibilities", "RuntimePlatform", "Tags", "TaskRoleArn",
-    }),
+    "AWS::ECS::TaskDefinition": frozenset(
+        {
+            "ContainerDefinitions",
+            "Cpu",
+            "EphemeralStorage",
+            "ExecutionRoleArn",
+            "Family",
+            "Memory",
+            "NetworkMode",
+            "RequiresCompatibilities",
+            "RuntimePlatform",
+            "Tags",
+            "TaskRoleArn",
+        }
+    ),
     "AWS::Events::Rule": frozenset({"Description", "EventPattern", "Name", "ScheduleExpression", "State", "Targets"}),
-    "AWS::IAM::Role": frozenset({
-        "AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "Path", "Policies", "RoleName", "Tags",
-    }),
-    "AWS::Lambda::Function": frozenset({
-        "Architectures", "Code", "DeadLetterConfig", "Description", "Environment", "FunctionName", "Handler", "Layers",
-        "LoggingConfig", "MemorySize", "ReservedConcurrentExecutions", "Role", "Runtime", "Tags", "Timeout",
-    }),
-    "AWS::Lambda::LayerVersion": frozenset({
-        "CompatibleArchitectures", "CompatibleRuntimes", "Content", "Description", "LayerName", "LicenseInfo",
-    }),
+    "AWS::IAM::Role": frozenset(
+        {
+            "AssumeRolePolicyDocument",
+            "Description",
+            "ManagedPolicyArns",
+            "Path",
+            "Policies",
+            "RoleName",
+            "Tags",
+        }
+    ),
+    "AWS::Lambda::Function": frozenset(
+        {
+            "Architectures",
+            "Code",
+            "DeadLetterConfig",
+            "Description",
+            "Environment",
+            "FunctionName",
+            "Handler",
+            "Layers",
+            "LoggingConfig",
+            "MemorySize",
+            "ReservedConcurrentExecutions",
+            "Role",
+            "Runtime",
+            "Tags",
+            "Timeout",
+        }
+    ),
+    "AWS::Lambda::LayerVersion": frozenset(
+        {
+            "CompatibleArchitectures",
+            "CompatibleRuntimes",
+            "Content",
+            "Description",
+            "LayerName",
+            "LicenseInfo",
+        }
+    ),
     "AWS::Logs::LogGroup": frozenset({"LogGroupName", "RetentionInDays", "Tags"}),
-    "AWS::S3::Bucket": frozenset({
-        "BucketEncryption", "BucketName", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
-        "PublicAccessBlockConfiguration", "Tags", "VersioningConfiguration",
-    }),
-    "AWS::SQS::Queue": frozenset({
-        "DelaySeconds", "MaximumMessageSize", "MessageRetentionPeriod", "QueueName", "ReceiveMessageWaitTimeSeconds",
-        "RedrivePolicy", "SqsManagedSseEnabled", "Tags", "VisibilityTimeout",
-    }),
+    "AWS::S3::Bucket": frozenset(
+        {
+            "BucketEncryption",
+            "BucketName",
+            "LifecycleConfiguration",
+            "NotificationConfiguration",
+            "OwnershipControls",
+            "PublicAccessBlockConfiguration",
+            "Tags",
+            "VersioningConfiguration",
+        }
+    ),
+    "AWS::SQS::Queue": frozenset(
+        {
+            "DelaySeconds",
+            "MaximumMessageSize",
+            "MessageRetentionPeriod",
+            "QueueName",
+            "ReceiveMessageWaitTimeSeconds",
+            "RedrivePolicy",
+            "SqsManagedSseEnabled",
+            "Tags",
+            "VisibilityTimeout",
+        }
+    ),
 }
 """What moto's CloudFormation creates."""
 
 OWN_TYPES: Mapping[str, frozenset[str]] = {
     "AWS::ApiGatewayV2::Api": frozenset({"Body", "Description", "Tags"}),
-    "AWS::ApiGatewayV2::Stage": frozenset({
-        "AccessLogSettings", "ApiId", "AutoDeploy", "DefaultRouteSettings", "StageName", "Tags",
-    }),
-    "AWS::Lambda::EventInvokeConfig": frozenset({
-        "DestinationConfig", "FunctionName", "MaximumEventAgeInSeconds", "MaximumRetryAttempts", "Qualifier",
-    }),
-    "AWS::Lambda::EventSourceMapping": frozenset({
-        "BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "Enabled", "EventSourceArn", "FilterCriteria",
-        "FunctionName", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "MaximumRetryAttempts",
-        "ScalingConfig", "StartingPosition", "Tags",
-    }),
+    "AWS::ApiGatewayV2::Stage": frozenset(
+        {
+            "AccessLogSettings",
+            "ApiId",
+            "AutoDeploy",
+            "DefaultRouteSettings",
+            "StageName",
+            "Tags",
+        }
+    ),
+    "AWS::Lambda::EventInvokeConfig": frozenset(
+        {
+            "DestinationConfig",
+            "FunctionName",
+            "MaximumEventAgeInSeconds",
+            "MaximumRetryAttempts",
+            "Qualifier",
+        }
+    ),
+    "AWS::Lambda::EventSourceMapping": frozenset(
+        {
+            "BatchSize",
+            "BisectBatchOnFunctionError",
+            "DestinationConfig",
+            "Enabled",
+            "EventSourceArn",
+            "FilterCriteria",
+            "FunctionName",
+            "FunctionResponseTypes",
+            "MaximumBatchingWindowInSeconds",
+            "MaximumRetryAttempts",
+            "ScalingConfig",
+            "StartingPosition",
+            "Tags",
+        }
+    ),
     "AWS::Lambda::Permission": frozenset({"Action", "FunctionName", "Principal", "SourceAccount", "SourceArn"}),
     "AWS::SQS::QueuePolicy": frozenset({"PolicyDocument", "Queues"}),
 }
 """What the embedded AWS holds itself, because moto skips it or would act on it."""
 
-_ATTRIBUTES = frozenset({
-    "Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata",
-})
+_ATTRIBUTES = frozenset(
+    {
+        "Type",
+        "Properties",
+        "Condition",
+        "DependsOn",
+        "DeletionPolicy",
+        "UpdateReplacePolicy",
+        "Metadata",
+    }
+)
 
 
 def check_supported(logical_id: str, resource: Mapping[str, Any]) -> None:

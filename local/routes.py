@@ -7,14 +7,17 @@ before $default; of full matches the one with more fixed segments; a method befo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from local.deploy import Resource, Stack
 from local.errors import invalid
 from local.permissions import require_invoke_permission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from local.deploy import Resource, Stack
 
 DEFAULT: Final = "$default"
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})

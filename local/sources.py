@@ -14,21 +14,23 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.change_signal import ChangeSignal
-from local.clients import Clients
-from local.deploy import Resource, Stack
-from local.endpoint import AwsEndpoint, FunctionApi
 from local.errors import invalid
 from local.functions import destination, send_to_queue, timestamp
-from local.moto_backend import MotoBackend
 from local.patterns import PatternError, compile_pattern
 from local.permissions import require_role_actions
 from local.resources import check_keys
-from local.workers import Answer
+
+if TYPE_CHECKING:
+    from local.change_signal import ChangeSignal
+    from local.clients import Clients
+    from local.deploy import Resource, Stack
+    from local.endpoint import AwsEndpoint, FunctionApi
+    from local.moto_backend import MotoBackend
+    from local.workers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +166,9 @@ class QueueSource:
             self._delete([message for message in messages if message["MessageId"] not in kept])
         except Exception:
             if not self._closing.is_set():
-                logger.exception("%s could not handle a batch; its messages will be seen again.", self._mapping.logical_id)
+                logger.exception(
+                    "%s could not handle a batch; its messages will be seen again.", self._mapping.logical_id
+                )
         finally:
             self._free.release()
 
@@ -177,9 +181,7 @@ class QueueSource:
             self._clients.get("sqs").delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
 
     def _record(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        attributes = {
-            name: _attribute(value) for name, value in message.get("MessageAttributes", {}).items()
-        }
+        attributes = {name: _attribute(value) for name, value in message.get("MessageAttributes", {}).items()}
         return {
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
@@ -376,10 +378,10 @@ def failed_items(answer: Answer, items: set[str], *, partial: bool) -> set[str]:
     if not isinstance(failures, list):
         return items
     named = {str(failure.get("itemIdentifier") if isinstance(failure, dict) else None) for failure in failures}
-    return named if named <= items else items
+    return min(named, items)
 
 
-def connect_sources(  # noqa: PLR0913 - everything that a source can touch
+def connect_sources(
     stack: Stack,
     *,
     backend: MotoBackend,
@@ -454,9 +456,7 @@ def _source(  # noqa: PLR0913, PLR0917 - as above
 
 def _check_queue_mapping(stack: Stack, resource: Resource, queue: Resource, function: Resource) -> None:
     check_keys(resource.logical_id, "", resource.properties, _QUEUE_KEYS)
-    require_role_actions(
-        stack, function, _QUEUE_ACTIONS, stack.arn(queue.logical_id), needed_by=resource.logical_id
-    )
+    require_role_actions(stack, function, _QUEUE_ACTIONS, stack.arn(queue.logical_id), needed_by=resource.logical_id)
     visibility, timeout = int(queue.get("VisibilityTimeout", 30)), int(function.get("Timeout", 3))
     if visibility < timeout:
         raise invalid(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.clients import Clients
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from local.clients import Clients
 
 
 class TaskNeighbours:

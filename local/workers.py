@@ -16,14 +16,17 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from local.function_log import FunctionLog
 from local.http_server import HttpServer, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local.function_log import FunctionLog
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,9 @@ class Spawner:
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
-    def start(self, command: list[str], environment: Mapping[str, str], folder: Path, output: int) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: list[str], environment: Mapping[str, str], folder: Path, output: int
+    ) -> subprocess.Popen[bytes]:
         """Start a process in a session of its own."""
 
         def spawn() -> subprocess.Popen[bytes]:

@@ -32,7 +32,7 @@ MAX_CLASSES = 50
 
 # Never cached: ZenML compares parameters, and a URL stays the same when the file behind it changes.
 @step(enable_cache=False)
-def load_data(data_url: str = DATA_URL) -> Annotated[pd.DataFrame, "table"]:
+def load_data(data_url: str) -> Annotated[pd.DataFrame, "table"]:
     """Read the table."""
     table = read_table(data_url)
     print(f"Read {len(table)} rows and {len(table.columns)} columns.")  # noqa: T201 - a step's words go to the run's log
@@ -41,7 +41,7 @@ def load_data(data_url: str = DATA_URL) -> Annotated[pd.DataFrame, "table"]:
 
 @step
 def preprocess(
-    table: pd.DataFrame, target: str = TARGET, test_size: float = TEST_SIZE, random_state: int = RANDOM_STATE
+    table: pd.DataFrame, target: str, test_size: float, random_state: int
 ) -> tuple[Annotated[pd.DataFrame, "train_table"], Annotated[pd.DataFrame, "test_table"]]:
     """Check that the table can be classified, and split it, each class in the same proportion."""
     # ZenML makes two outputs of a step only if its return statement is written as a tuple.
@@ -52,9 +52,9 @@ def preprocess(
 @step(output_materializers=ClassifierMaterializer)
 def train_model(
     train_table: pd.DataFrame,
-    target: str = TARGET,
-    model_type: ModelType = MODEL_TYPE,
-    random_state: int = RANDOM_STATE,
+    target: str,
+    model_type: ModelType,
+    random_state: int,
 ) -> Annotated[Classifier, "model"]:
     """Train a classifier of the given type on all columns but the target."""
     names = [column for column in train_table.columns if column != target]
@@ -96,14 +96,9 @@ def training_pipeline(
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)] = RANDOM_STATE,
 ) -> None:
     """Train a classifier on a table (CSV or Parquet; s3://, https:// or a file) and evaluate it."""
-    # What is left at its default is not passed on, so that a run may set it on the step instead, the way ZenML's
-    # run templates do: ZenML refuses to override a step parameter that the pipeline itself has passed.
-    table = load_data() if data_url == DATA_URL else load_data(data_url)
-    train_table, test_table = preprocess(table, target=target, test_size=test_size, random_state=random_state)
-    if model_type == MODEL_TYPE:
-        model = train_model(train_table, target=target, random_state=random_state)
-    else:
-        model = train_model(train_table, target=target, random_state=random_state, model_type=model_type)
+    table = load_data(data_url)
+    train_table, test_table = preprocess(table, target, test_size, random_state)
+    model = train_model(train_table, target, model_type, random_state)
     evaluate(model, train_table, test_table)
 
 

@@ -4,7 +4,8 @@ ZenML ignores unknown steps and keys silently; here they are errors.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -17,14 +18,19 @@ MAX_PARAMETERS_BYTES = 256 * 1024
 
 _SHOWN = 200
 
+_SUBSTITUTION = re.compile(r"\$\{")
+"""Start of what ZenML takes for a variable of the environment."""
+
 
 def check(
     content: SnapshotContent, parameters: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]
 ) -> list[Problem]:
     """Give everything that is wrong with the parameters of a request; an empty list means they fit."""
     problems = _against(content.parameters_schema, parameters, "/parameters", f"pipeline {content.pipeline}")
+    problems += _substitutions(parameters, "/parameters")
     for name, values in steps.items():
         pointer = f"/steps/{_escaped(name)}"
+        problems += _substitutions(values, f"{pointer}/parameters")
         if content.dynamic:
             problems.append(
                 Problem(
@@ -48,6 +54,21 @@ def check(
         free = {key: value for key, value in values.items() if key not in step.fixed}
         problems += _against(step.parameters_schema, free, f"{pointer}/parameters", f"step {name}", required=False)
     return problems
+
+
+def _substitutions(values: Any, pointer: str) -> Iterator[Problem]:  # noqa: ANN401 - JSON of any shape
+    """Refuse text in which ZenML would put a variable of the task's environment, which holds its secrets."""
+    if isinstance(values, str) and _SUBSTITUTION.search(values):
+        yield Problem(
+            pointer, "Text like ${NAME} is not allowed: ZenML would replace it by what the task's environment has."
+        )
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _substitutions(name, pointer)
+            yield from _substitutions(value, f"{pointer}/{_escaped(str(name))}")
+    elif isinstance(values, list | tuple):
+        for number, value in enumerate(values):
+            yield from _substitutions(value, f"{pointer}/{number}")
 
 
 def _against(

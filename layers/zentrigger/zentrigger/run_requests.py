@@ -11,7 +11,8 @@ from zentrigger.catalogue import PipelineName, SnapshotContent
 from zentrigger.errors import InvalidRequestError, Problem
 from zentrigger.keys import Scope
 
-Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f$]+$")]
+"""ZenML would replace ${NAME} in a tag by what the task's environment has, hence no dollar."""
 
 
 class _Request(BaseModel):

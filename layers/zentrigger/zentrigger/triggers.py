@@ -11,6 +11,7 @@ from zentrigger.catalogue import PipelineName, SnapshotContent
 from zentrigger.errors import Problem, UnknownName
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.parameters import check
+from zentrigger.run_requests import Tag
 from zentrigger.runs import Record
 from zentrigger.timestamps import Timestamp, to_text
 
@@ -52,7 +53,7 @@ class TriggerDefinition(BaseModel):
     suffix: str = Field(default="", max_length=1024)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     steps: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(default=(), max_length=20)
+    tags: tuple[Tag, ...] = Field(default=(), max_length=20)
     # ZenML caches a step by its parameters, not by the bytes behind a URL: an overwritten object would not be read.
     enable_cache: bool = False
 

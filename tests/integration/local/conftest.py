@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.cloud import Cloud
 from local.containers import ManualRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 STACK = Path(__file__).parent / "stack"
 
@@ -38,7 +40,10 @@ class Running:
         deadline = time.monotonic() + seconds
         while len(bodies) < count and time.monotonic() < deadline:
             answer = sqs.receive_message(
-                QueueUrl=self.cloud.outputs[queue], MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageAttributeNames=["All"]
+                QueueUrl=self.cloud.outputs[queue],
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                MessageAttributeNames=["All"],
             )
             for message in answer.get("Messages", []):
                 sqs.delete_message(QueueUrl=self.cloud.outputs[queue], ReceiptHandle=message["ReceiptHandle"])

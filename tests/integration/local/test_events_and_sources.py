@@ -125,12 +125,9 @@ def test_what_makes_no_object_makes_no_event(running: Running) -> None:
 
 def test_a_client_of_another_process_streams(running: Running) -> None:
     """An upload of unknown length from a process that knows nothing but its environment."""
-    code = (
-        "import boto3, sys\n"
-        "boto3.client('s3').upload_fileobj(sys.stdin.buffer, sys.argv[1], 'streamed')\n"
-    )
+    code = "import boto3, sys\nboto3.client('s3').upload_fileobj(sys.stdin.buffer, sys.argv[1], 'streamed')\n"
     bucket = running.cloud.outputs["Bucket"]
-    subprocess.run(  # noqa: S603 - constant code
+    subprocess.run(
         [sys.executable, "-c", code, bucket], env=dict(running.cloud.environment), input=b"y" * 3_000_000, check=True,
         timeout=60,
     )  # fmt: skip
@@ -235,7 +232,7 @@ def test_a_poison_record_is_set_aside(running: Running, poison: str) -> None:
 
 
 def test_a_cancelled_transaction_hides_no_record(running: Running) -> None:
-    """moto swaps tables when it cancels a transaction: nothing false may be seen, and nothing later be missed."""
+    """Moto swaps tables when it cancels a transaction: nothing false may be seen, and nothing later be missed."""
     dynamodb = running.cloud.clients.get("dynamodb")
     name = uuid.uuid4().hex
     table = running.cloud.outputs["Table"]

@@ -129,7 +129,7 @@ def test_functions_fail_in_lambdas_words(running: Running) -> None:
 
 
 def test_a_worker_that_was_killed_from_outside_is_replaced(running: Running) -> None:
-    """kill -9 during an invocation is a 500; the next invocation has a new process."""
+    """Kill -9 during an invocation is a 500; the next invocation has a new process."""
     url = running.cloud.api_url
     before = requests.post(f"{url}/echo", timeout=30).json()["pid"]
     os.kill(before, signal.SIGKILL)

@@ -62,7 +62,7 @@ def test_close_leaves_no_process_and_no_port(tmp_path: Path) -> None:
             FunctionName=cloud.outputs["Echo"], InvocationType="Event",
             Payload=json.dumps({"pathParameters": {"act": "hang"}}),
         )  # fmt: skip
-        eventually(lambda: (tmp_path / "hang.jsonl").exists())
+        eventually((tmp_path / "hang.jsonl").exists)
         os.kill(pids[1], signal.SIGKILL)
         pids = (*pids, *cloud.functions.worker_pids)
         started = time.monotonic()
@@ -75,9 +75,11 @@ def test_close_leaves_no_process_and_no_port(tmp_path: Path) -> None:
 
 
 def test_the_workers_die_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
-    """kill -9 of the supervisor takes its workers along."""
-    with subprocess.Popen(  # noqa: S603 - constant code
-        [sys.executable, "-c", SUPERVISOR, str(STACK / "template.yaml"), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    """Kill -9 of the supervisor takes its workers along."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, str(STACK / "template.yaml"), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as supervisor:
         assert supervisor.stdout is not None
         told = json.loads(supervisor.stdout.readline())
@@ -90,7 +92,9 @@ def test_the_workers_die_with_a_supervisor_that_was_killed(tmp_path: Path) -> No
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     """A stack that does not start gives its ports back, and the next one starts."""
     broken = tmp_path / "template.yaml"
-    broken.write_text((STACK / "template.yaml").read_text().replace("Handler: handler.handler", "Handler: nowhere.handler"))
+    broken.write_text(
+        (STACK / "template.yaml").read_text().replace("Handler: handler.handler", "Handler: nowhere.handler")
+    )
     for name in ("functions", "layers"):
         (tmp_path / name).symlink_to(STACK / name)
     cloud = Cloud(template=broken, parameters={"RecordFolder": str(tmp_path)}, state_folder=tmp_path / "state",

@@ -43,7 +43,10 @@ def _later(logical_id: str, attribute: str | None) -> Any:
         ({"Ref": "Queue"}, "https://queue"),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, "arn:queue"),
         ({"Fn::GetAtt": "Queue.Arn"}, "arn:queue"),
-        ({"Fn::Sub": "${Stage}/${Queue.Arn}/${!Literal}/${AWS::Region}/${Count}"}, "dev/arn:queue/${Literal}/eu-west-1/3"),
+        (
+            {"Fn::Sub": "${Stage}/${Queue.Arn}/${!Literal}/${AWS::Region}/${Count}"},
+            "dev/arn:queue/${Literal}/eu-west-1/3",
+        ),
         ({"Fn::Sub": ["${X}-${Stage}", {"X": {"Ref": "Queue"}}]}, "https://queue-dev"),
         ({"Fn::Join": [",", {"Ref": "Subnets"}]}, "a,b"),
         ({"Fn::Join": ["-", ["x", {"Ref": "Count"}, {"Ref": "AWS::NoValue"}]]}, "x-3"),

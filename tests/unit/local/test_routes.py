@@ -57,7 +57,9 @@ def test_without_a_default_nothing_is_chosen() -> None:
 
 
 def _event(request: Request, **parameters: str) -> dict[str, Any]:
-    arrival = Arrival("id=", "GET /a", parameters, datetime(2026, 3, 12, 19, 3, 58, tzinfo=UTC), "$default", "api", "1", 80)
+    arrival = Arrival(
+        "id=", "GET /a", parameters, datetime(2026, 3, 12, 19, 3, 58, tzinfo=UTC), "$default", "api", "1", 80
+    )
     return event_of(request, arrival)
 
 

@@ -24,6 +24,7 @@ def test_good_parameters_pass() -> None:
         ({"test_size": 2}, {}, "/parameters/test_size", "1"),
         ({"data_url": None}, {}, "/parameters/data_url", "string"),
         ({"a/b~c": 1}, {}, "/parameters/a~1b~0c", "a/b~c"),
+        ({"data_url": "https://x/${ZENML_STORE_API_KEY}"}, {}, "/parameters/data_url", "${NAME}"),
         ({}, {"train": {}}, "/steps/train", "Did you mean 'train_model'?"),
         ({}, {"train_model": {"tree": 1}}, "/steps/train_model/parameters/tree", "Did you mean 'trees'?"),
         ({}, {"train_model": {"trees": 0}}, "/steps/train_model/parameters/trees", "1"),
