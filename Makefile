@@ -33,8 +33,8 @@ demo: $(STAMP) ## show the whole path on this machine: HTTP, S3, a refusal (3 mi
 	@python -m local.demo
 
 .PHONY: up
-up: $(STAMP) ## keep the embedded AWS running and say how to talk to it; Ctrl-C ends it
-	@python -m local up
+up: $(STAMP) ## keep the embedded AWS running; Ctrl-C ends it (SCHEDULE="rate(1 minute)", PIPELINES=/your/project)
+	@python -m local up $(if $(SCHEDULE),--schedule "$(SCHEDULE)") $(if $(PIPELINES),--pipelines "$(PIPELINES)")
 
 # --------------------------------------------------------------------------------------------------------- checking
 

@@ -1,5 +1,7 @@
 """boto3 clients that talk to the embedded AWS, for its own parts."""
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import threading

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -72,10 +73,10 @@ class RecordedInvocations:
 class Cloud:
     """The embedded AWS with one stack in it. Use it as a context manager; one at a time in a process.
 
-    `parameters` are the stack's. `sources` are folders with pipelines of a user's own, for the tasks' image. The ports are
-    taken if they are free, others if not (0: any). With `functions=False` nothing of the stack runs but tables, buckets,
-    queues, event rules and ECS: for tests that run the handlers themselves. `container_runtime` replaces the processes
-    that tasks are.
+    `parameters` are the stack's. `sources` are folders with pipelines of a user's own, for the tasks' image. The
+    ports are taken if they are free, others if not (0: any). With `functions=False` nothing of the stack runs but
+    tables, buckets, queues, event rules and ECS: for tests that run the handlers themselves. `container_runtime`
+    replaces the processes that tasks are.
     """
 
     def __init__(  # noqa: PLR0913 - settings, all by name, all with defaults
@@ -165,7 +166,7 @@ class Cloud:
             raise
 
     def close(self) -> None:
-        """Stop everything, in an order in which nothing waits for what is gone; leaves no process. May be called twice."""
+        """Stop everything, so that nothing waits for what is gone, and leave no process. May be called twice."""
         while self._closers:
             name, close = self._closers.pop()
             try:
@@ -214,13 +215,13 @@ class Cloud:
         )
         self.stack = replace(deployed, outputs=dict(deployed.outputs))
         self._connect()
-        image.join()
+        image.result()
 
     def _connect(self) -> None:
         """Connect the stack's parts, from the ones that are called to the ones that call."""
         stack = self.stack
         self._connect_tasks(self._container_runtime or self._processes())
-        self._closers.append(("The tasks", self.ecs.close))
+        self._closers.append(("The tasks", self._close_tasks))
         stage = read_stage(stack) if any(stack.of_kind("AWS::ApiGatewayV2::Api")) else None
         asynchronous_settings(stack)
         if self._with_functions:
@@ -274,6 +275,10 @@ class Cloud:
         )
         self._endpoint.tasks = self.ecs
 
+    def _close_tasks(self) -> None:
+        # `reset` replaces the model, so the one that is closed is the one of that moment.
+        self.ecs.close()
+
     def _publish(self, event: Mapping[str, Any]) -> None:
         self.bus.put(event)
 
@@ -289,7 +294,7 @@ class Cloud:
             write_log=self._neighbours.write_log,
         )
 
-    def _prepare_image(self) -> threading.Thread:
+    def _prepare_image(self) -> Future[None]:
         """Make the tasks' image beside the deployment; the first time it takes seconds."""
         if self._container_runtime is None:
             self.images = ImageStore(self._state_folder / "images", self._sources)
@@ -299,9 +304,9 @@ class Cloud:
             if images is not None:
                 images.prepare()
 
-        thread = threading.Thread(target=prepare, name="image", daemon=True)
-        thread.start()
-        return thread
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="image")
+        self._closers.append(("The image", executor.shutdown))
+        return executor.submit(prepare)
 
     def _with_image(self) -> dict[str, str]:
         """Fill in the parameters that a container's Image refers to and nobody gave: with this machine's own image."""

@@ -1,5 +1,7 @@
 """Deploys a transformed template: moto creates what it can, the rest is resolved here for the other parts to act on."""
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import hashlib
@@ -97,7 +99,7 @@ def deploy(  # noqa: PLR0913 - each is one thing that a stack needs
     clients: Clients,
     api_url: str,
 ) -> Stack:
-    """Deploy the SAM template; raises TemplateError, naming the resource, for anything that cannot be deployed whole."""
+    """Deploy the SAM template; raises TemplateError, naming the resource, for what cannot be deployed whole."""
     transformed = transform_template(template, parameters=parameters, region=backend.region)
     return _Deployment(transformed, stack_name, backend, clients, api_url).run()
 
@@ -269,7 +271,7 @@ def _whole(evaluator: Evaluator, value: Any, where: str) -> Any:
 
 
 def _empty_archive() -> bytes:
-    """The code of a function as moto holds it; the embedded AWS runs the folder itself."""
+    """Return the code of a function as moto holds it; the embedded AWS runs the folder itself."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("empty", "")

@@ -125,7 +125,7 @@ class AwsEndpoint:
             return error_response(
                 HTTPStatus.BAD_REQUEST,
                 "ValidationException",
-                f"{len(entries)} validation errors detected: Value at 'entries' must have from 1 to {_MAX_ENTRIES} members",
+                f"1 validation error detected: Value at 'entries' must have from 1 to {_MAX_ENTRIES} members",
             )
         if len(request.body) > _MAX_ENTRIES_BYTES:
             return error_response(
@@ -196,7 +196,7 @@ class AwsEndpoint:
             self.queue_changes.wait(seen, min(remaining, 1.0))
 
     def _queue_wait(self, request: Request, body: dict[str, Any]) -> float:
-        """The queue's own ReceiveMessageWaitTimeSeconds."""
+        """Return the queue's own ReceiveMessageWaitTimeSeconds."""
         headers = tuple(
             (name, "AmazonSQS.GetQueueAttributes" if name.lower() == "x-amz-target" else value)
             for name, value in request.headers
@@ -253,7 +253,7 @@ def _service(request: Request) -> str:
 
 
 def _function_name(identifier: str) -> str:
-    """A function may be named by name, name:qualifier, partial ARN or ARN."""
+    """Return the name; a function may be given as name, name:qualifier, partial ARN or ARN."""
     parts = identifier.split(":")
     if "function" in parts:
         return parts[parts.index("function") + 1]
@@ -261,7 +261,7 @@ def _function_name(identifier: str) -> str:
 
 
 def _refusal(entry: dict[str, Any]) -> dict[str, str] | None:
-    """What PutEvents says of an entry that it does not take."""
+    """Return what PutEvents says of an entry that it does not take."""
     for name in ("Source", "DetailType", "Detail"):
         if not entry.get(name):
             message = f"Parameter {name} is not valid. Reason: {name} is a required argument."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TemplateError(Exception):
-    """The template cannot be deployed. The message is one sentence that names the resource and what is wrong with it."""
+    """The template cannot be deployed; the message names the resource and says what is wrong with it."""
 
 
 def invalid(logical_id: str, problem: str) -> TemplateError:

@@ -3,6 +3,8 @@
 Rules: Amazon EventBridge User Guide, "Amazon EventBridge input transformation".
 """
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import json
@@ -74,7 +76,7 @@ def _transformer(rule: Resource, rule_arn: str, transformer: Mapping[str, Any]) 
 
 
 def _written(value: Any, *, inside: bool) -> str:
-    """A variable within quotes is written as text, elsewhere as JSON."""
+    """Write a variable: within quotes as text, elsewhere as JSON."""
     if not inside:
         return json.dumps(value)
     return json.dumps(value if isinstance(value, str) else json.dumps(value) if value is not None else "")[1:-1]

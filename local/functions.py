@@ -1,5 +1,7 @@
 """The stack's Lambda functions: their processes, and synchronous and asynchronous invocation."""
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import heapq
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_WORKERS: Final = 10
+MAX_WORKERS: Final = 20
+_PATIENCE_SECONDS: Final = 0.05
+"""Most invocations take less than this; starting a process takes much longer and the machine has few cores."""
 _RETRY_DELAYS_SECONDS: Final = (1.0, 2.0)
 """Lambda waits one and two minutes; the embedded AWS is impatient."""
 _MAX_ENVIRONMENT_BYTES: Final = 4096
@@ -40,6 +44,10 @@ _RESERVED = frozenset({
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN", "AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "_HANDLER",
 })  # fmt: skip
+
+
+class FunctionClosedError(RuntimeError):
+    """The embedded AWS is stopping."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +117,21 @@ class Function:
         self._log.close()
 
     def _acquire(self) -> Worker:
+        """Take an idle worker, or one that becomes idle within a moment, or start another, or wait for any."""
+        patience_ends = time.monotonic() + _PATIENCE_SECONDS
         with self._condition:
             while True:
                 if self._closed:
-                    raise RuntimeError(f"{self.settings.logical_id} is shut down.")
+                    raise FunctionClosedError(f"{self.settings.logical_id} is shut down.")
                 while self._idle:
                     worker = self._idle.pop()
                     if worker.alive:
                         return worker
-                if len(self._workers) + self._starting < self._max_workers:
+                room = len(self._workers) + self._starting < self._max_workers
+                if room and (patience_ends <= time.monotonic() or not self._workers):
                     self._starting += 1
                     break
-                self._condition.wait()
+                self._condition.wait(max(0.0, patience_ends - time.monotonic()) if room else None)
         try:
             worker = Worker(self.settings, log=self._log, spawner=self._spawner, on_death=self._forget)
         except BaseException:
@@ -136,7 +147,7 @@ class Function:
             self._forget(worker)
         if closed:
             worker.close()
-            raise RuntimeError(f"{self.settings.logical_id} is shut down.")
+            raise FunctionClosedError(f"{self.settings.logical_id} is shut down.")
         return worker
 
     def _release(self, worker: Worker) -> None:
@@ -408,7 +419,7 @@ def _layer(function: Resource, layers: Mapping[str, Path], arn: str) -> Path:
 
 
 def _environment(stack: Stack, function: Resource, handler: str, folder: Path, endpoint_url: str) -> dict[str, str]:
-    """What the template gives, and what Lambda itself sets ("Using Lambda environment variables")."""
+    """Return what the template gives, and what Lambda itself sets ("Using Lambda environment variables")."""
     given = {str(name): _text(value) for name, value in function.get("Environment", {}).get("Variables", {}).items()}
     for name in given:
         if name in _RESERVED or name.startswith("AWS_LAMBDA_"):

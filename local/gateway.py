@@ -1,7 +1,7 @@
 """The HTTP API: an HTTP server that calls functions as API Gateway's HTTP APIs do, limits and own errors included.
 
-Rules: Amazon API Gateway Developer Guide, "Quotas for HTTP APIs": 10 MB of body, 10,240 bytes of request line and headers,
-30 s of integration time. Its own errors are `{"message": …}`.
+Rules: Amazon API Gateway Developer Guide, "Quotas for HTTP APIs": 10 MB of body, 10,240 bytes of request line and
+headers, 30 s of integration time. Its own errors are `{"message": …}`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from local.errors import TemplateError, invalid
+from local.functions import FunctionClosedError
 from local.http_payload import Arrival, MalformedAnswerError, event_of, response_of
 from local.http_server import HttpServer, Request, Response
 from local.resources import check_keys
@@ -177,6 +178,8 @@ class Gateway:
         future = self._executor.submit(functions.invoke, function_arn, payload)
         try:
             answer: Answer = future.result(timeout=_INTEGRATION_SECONDS)
+        except FunctionClosedError:
+            return _message(503, "Service Unavailable")
         except FutureTimeoutError:
             # The function goes on until its own time-out; nobody reads its answer.
             context["integrationErrorMessage"] = "Network error communicating with endpoint"

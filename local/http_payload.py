@@ -1,8 +1,10 @@
 """Requests as functions get them from an HTTP API, and what their answers become: payload format 2.0.
 
-Rules: Amazon API Gateway Developer Guide, "Working with AWS Lambda proxy integrations for HTTP APIs". Where the guide is
-silent, observed behaviour: rawPath is decoded, and a body is text only for text/*, JSON, XML and JavaScript.
+Rules: Amazon API Gateway Developer Guide, "Working with AWS Lambda proxy integrations for HTTP APIs". Where the guide
+is silent, observed behaviour: rawPath is decoded, and a body is text only for text/*, JSON, XML and JavaScript.
 """
+
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
 
 from __future__ import annotations
 

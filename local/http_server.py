@@ -1,4 +1,4 @@
-"""A small threaded HTTP/1.1 server on 127.0.0.1: the AWS endpoint, the HTTP API and the Lambda Runtime API stand on it."""
+"""A small threaded HTTP/1.1 server on 127.0.0.1, for the AWS endpoint, the HTTP API and the Lambda Runtime API."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ class _Server(socketserver.ThreadingTCPServer):
                 self._connections.discard(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news; anything else is logged with its traceback."""
+        """Log it for the curious: a client that hangs up is no news, and the handler logs its own errors."""
         del request
-        logger.debug("The connection of %s ended early.", client_address, exc_info=True)
+        logger.debug("The connection of %s ended early.", client_address)
 
     def cut_connections(self) -> None:
         with self._connections_lock:

@@ -1,9 +1,12 @@
 """CloudFormation's intrinsic functions, evaluated over a transformed template.
 
-Rules: AWS CloudFormation User Guide, "Intrinsic function reference". Evaluation may be partial: references for which the
-lookup returns `UNRESOLVED` stay in the result as `Ref`, `Fn::GetAtt` or `Fn::Join`, so that a value can be finished once
-the resources exist. `Fn::Sub` is always turned into a join; `Fn::If` and conditions never depend on resources.
+Rules: AWS CloudFormation User Guide, "Intrinsic function reference". Evaluation may be partial: references for which
+the lookup returns `UNRESOLVED` stay in the result as `Ref`, `Fn::GetAtt` or `Fn::Join`, so that a value can be
+finished once the resources exist. `Fn::Sub` is always turned into a join; `Fn::If` and conditions never depend on
+resources.
 """
+
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
 
 from __future__ import annotations
 

@@ -109,9 +109,14 @@ def _make(source: CodeSource, scratch: Path, settings: Mapping[str, str]) -> Non
     if make is None:
         raise invalid(source.logical_id, "make is not installed, and its layer is built by a Makefile.")
     command = [
-        make, "--no-print-directory", "-C", str(source.folder), f"build-{source.logical_id}", f"ARTIFACTS_DIR={scratch}",
+        make,
+        "--no-print-directory",
+        "-C",
+        str(source.folder),
+        f"build-{source.logical_id}",
+        f"ARTIFACTS_DIR={scratch}",
         *(f"{name}={value}" for name, value in settings.items()),
-    ]  # fmt: skip
+    ]
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     }

@@ -1,4 +1,6 @@
-"""moto as one WSGI application behind one lock: it is not safe under threads, and its transactions copy whole tables."""
+"""moto as one WSGI application behind one lock, as it is not safe under threads."""
+
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
 
 from __future__ import annotations
 

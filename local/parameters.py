@@ -1,5 +1,7 @@
 """Stack parameters: defaults, the caller's values, and the checks that CloudFormation makes."""
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import re

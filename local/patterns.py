@@ -1,8 +1,10 @@
 """Event patterns: EventBridge rules and Lambda's event filters share this language.
 
-Rules: Amazon EventBridge User Guide, "Comparison operators" and "Creating event patterns". A pattern is compiled once; an
-operator that is not known here is an error then, and never a match that fails in silence.
+Rules: Amazon EventBridge User Guide, "Comparison operators" and "Creating event patterns". A pattern is compiled
+once; an operator that is not known here is an error then, and never a match that fails in silence.
 """
+
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
 
 from __future__ import annotations
 
@@ -160,7 +162,7 @@ def _equals_ignore_case(argument: Any, where: str) -> Callable[[Any], bool]:
 
 
 def _wildcard(argument: Any, where: str) -> Callable[[Any], bool]:
-    """`*` is any number of characters; `\\*` and `\\\\` are literal."""
+    r"""Match `*` with any number of characters; `\*` and `\\` are literal."""
     if not isinstance(argument, str) or "**" in argument:
         raise PatternError(f"{where}: wildcard takes a text without two stars in a row.")
     parts = re.findall(r"\\[*\\]|\*|[^*\\]+|\\", argument)

@@ -3,6 +3,8 @@
 Not an IAM simulator: it knows the operators that such policies use, and calls anything else an error instead of a yes.
 """
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import fnmatch
@@ -25,7 +27,7 @@ _MANAGED = {
 def require_invoke_permission(
     stack: Stack, function: Resource, *, service: str, source_arn: str, needed_by: str
 ) -> None:
-    """Raise TemplateError unless an AWS::Lambda::Permission lets `service` invoke `function` on behalf of `source_arn`."""
+    """Raise TemplateError unless an AWS::Lambda::Permission lets `service` invoke `function` for `source_arn`."""
     names = {function.physical_id, stack.arn(function.logical_id)}
     for permission in stack.of_kind("AWS::Lambda::Permission"):
         if (

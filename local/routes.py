@@ -1,7 +1,7 @@
 """The routes of an HTTP API and the choice among them.
 
-Rules: Amazon API Gateway Developer Guide, "Create routes for HTTP APIs in API Gateway": a full match before a greedy one
-before $default; of full matches the one with more fixed segments; a method before ANY.
+Rules: Amazon API Gateway Developer Guide, "Create routes for HTTP APIs in API Gateway": a full match before a greedy
+one before $default; of full matches the one with more fixed segments; a method before ANY.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from local.deploy import Resource, Stack
 
 DEFAULT: Final = "$default"
+_FIXED, _ONE_SEGMENT, _GREEDY = range(3)
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _ANY_KEY = "x-amazon-apigateway-any-method"
 _INTEGRATION_KEY = "x-amazon-apigateway-integration"
@@ -65,8 +66,8 @@ class Route:
         kinds = []
         for part in self.path[1:].split("/"):
             variable = _VARIABLE.fullmatch(part)
-            kinds.append(0 if variable is None else 2 if variable[2] else 1)
-        return ((int(2 in kinds), *kinds), int(self.method == "ANY"))
+            kinds.append(_FIXED if variable is None else _GREEDY if variable[2] else _ONE_SEGMENT)
+        return ((int(_GREEDY in kinds), *kinds), int(self.method == "ANY"))
 
 
 class Router:

@@ -113,7 +113,7 @@ def _address(request: Request) -> tuple[str, str]:
 
 
 def _posted_key(request: Request, content_type: str) -> str | None:
-    """The form field `key` of a browser upload; `${filename}` in it stands for the file's own name."""
+    """Return the form field `key` of a browser upload; `${filename}` in it stands for the file's own name."""
     mimetype, options = parse_options_header(content_type)
     _, form, files = FormDataParser().parse(BytesIO(request.body), mimetype, len(request.body), options)
     key = form.get("key")

@@ -1,5 +1,7 @@
 """From a SAM template to a CloudFormation template, by AWS's own transform."""
 
+# ruff: noqa: ANN401 - values of templates, events and answers are of any shape
+
 from __future__ import annotations
 
 import json
@@ -8,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import yaml
-from samtranslator.model.exceptions import InvalidDocumentException  # type: ignore[import-untyped]
-from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
-from samtranslator.translator.arn_generator import ArnGenerator  # type: ignore[import-untyped]
-from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from samtranslator.utils.py27hash_fix import (  # type: ignore[import-untyped]
+from samtranslator.model.exceptions import InvalidDocumentException
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.arn_generator import ArnGenerator
+from samtranslator.translator.translator import Translator
+from samtranslator.utils.py27hash_fix import (
     to_py27_compatible_template,
     undo_mark_unicode_str_in_template,
 )
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse
 
 from local.errors import TemplateError, invalid
 from local.parameters import parameter_values
@@ -82,7 +84,7 @@ def transform_template(path: Path, *, parameters: Mapping[str, str], region: str
 
 
 def _transform(document: dict[str, Any], parameters: dict[str, str], region: str) -> Any:
-    """What samtranslator's own `transform` does, but with a region, and without IAM for the names of managed policies."""
+    """Do what samtranslator's own `transform` does, with a region, and without asking IAM for managed policies."""
     to_py27_compatible_template(document, parameters)
     translator = Translator(None, Parser(), boto_session=boto3.session.Session(region_name=region))
     body = translator.translate(document, parameter_values=parameters, get_managed_policy_map=dict)

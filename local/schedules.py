@@ -1,7 +1,7 @@
 """Schedule expressions of EventBridge rules: rate(...) and cron(...) with six fields, in UTC.
 
-Rules: Amazon EventBridge User Guide, "Cron and rate expressions": minutes, hours, day of month, month, day of week (Sunday
-is 1), year; one of the two day fields is `?`; L, W and # as there.
+Rules: Amazon EventBridge User Guide, "Cron and rate expressions": minutes, hours, day of month, month, day of week
+(Sunday is 1), year; one of the two day fields is `?`; L, W and # as there.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _month_days(field: str, year: int, month: int) -> frozenset[int]:
 
 
 def _nearest_weekday(year: int, month: int, day: int) -> int:
-    """The weekday nearest to a day, within the month."""
+    """Return the weekday nearest to a day, within the month."""
     last = calendar.monthrange(year, month)[1]
     weekday = calendar.weekday(year, month, day)
     if weekday == calendar.SATURDAY:

@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Mapping_:  # noqa: N801 - Mapping is taken
+class SourceSettings:
     """What queue and stream mappings have in common."""
 
     logical_id: str
@@ -81,7 +81,7 @@ class QueueSource:
 
     def __init__(  # noqa: PLR0913 - what it reads, and whom it calls
         self,
-        mapping: Mapping_,
+        mapping: SourceSettings,
         *,
         queue_url: str,
         concurrency: int,
@@ -196,13 +196,13 @@ class QueueSource:
 
 
 def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A message attribute as events write it."""
+    """Write a message attribute as events have it."""
     text = value.get("StringValue")
     return {"stringValue": text, "stringListValues": [], "binaryListValues": [], "dataType": value.get("DataType")}
 
 
 def _parsed_body(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as filters see it: the body is JSON where it can be."""
+    """Return a record as filters see it: the body is JSON where it can be."""
     try:
         body = json.loads(record["body"])
     except ValueError:
@@ -215,7 +215,7 @@ class StreamSource:
 
     def __init__(  # noqa: PLR0913 - what it reads, and whom it calls
         self,
-        mapping: Mapping_,
+        mapping: SourceSettings,
         *,
         table_name: str,
         retries: int | None,
@@ -346,7 +346,7 @@ class StreamSource:
         send_to_queue(self._clients, self._on_failure, json.dumps(record))
 
     def _completed(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record as Lambda gives it to functions: with its source, and the time in seconds."""
+        """Return a record as Lambda gives it to functions: with its source, and the time in seconds."""
         change = dict(record["dynamodb"])
         created = change.get("ApproximateCreationDateTime")
         if isinstance(created, datetime):
@@ -356,11 +356,11 @@ class StreamSource:
         }  # fmt: skip
 
 
-def failed_items(answer: Answer, items: set[str], *, partial: bool) -> set[str]:
+def failed_items(answer: Answer, items: set[str], *, partial: bool) -> set[str]:  # noqa: PLR0911 - one rule, one return
     """Return which items of a batch have failed.
 
-    Rules: Lambda Developer Guide, "Implementing partial batch responses": an answer that is no valid partial response, or
-    names an item that is not in the batch, is a failure of all.
+    Rules: Lambda Developer Guide, "Implementing partial batch responses": an answer that is no valid partial
+    response, or names an item that is not in the batch, is a failure of all.
     """
     if answer.error is not None:
         return items
@@ -378,7 +378,7 @@ def failed_items(answer: Answer, items: set[str], *, partial: bool) -> set[str]:
     if not isinstance(failures, list):
         return items
     named = {str(failure.get("itemIdentifier") if isinstance(failure, dict) else None) for failure in failures}
-    return min(named, items)
+    return named if named.issubset(items) else items
 
 
 def connect_sources(
@@ -475,7 +475,7 @@ def _concurrency(resource: Resource) -> int:
     return min(most, 10)
 
 
-def _mapping(stack: Stack, resource: Resource, function: Resource, *, most: int) -> Mapping_:
+def _mapping(stack: Stack, resource: Resource, function: Resource, *, most: int) -> SourceSettings:
     name = resource.logical_id
     size = int(resource.get("BatchSize", 10 if ":sqs:" in str(resource["EventSourceArn"]) else 100))
     window = float(resource.get("MaximumBatchingWindowInSeconds", 0))
@@ -484,7 +484,7 @@ def _mapping(stack: Stack, resource: Resource, function: Resource, *, most: int)
     types = resource.get("FunctionResponseTypes", [])
     if set(types) - {"ReportBatchItemFailures"}:
         raise invalid(name, f"its FunctionResponseTypes are {types}.")
-    return Mapping_(
+    return SourceSettings(
         logical_id=name,
         source_arn=str(resource["EventSourceArn"]),
         function_arn=stack.arn(function.logical_id),

@@ -39,8 +39,8 @@ class TaskNeighbours:
     def secret(self, value_from: str) -> str:
         """Return the value behind a container's `valueFrom`; raises KeyError.
 
-        Rules: ECS Developer Guide, "Pass sensitive data to an Amazon ECS container": a Secrets Manager ARN may go on with
-        `:json-key:version-stage:version-id`; anything else is the name or ARN of an SSM parameter.
+        Rules: ECS Developer Guide, "Pass sensitive data to an Amazon ECS container": a Secrets Manager ARN may go on
+        with `:json-key:version-stage:version-id`; anything else is the name or ARN of an SSM parameter.
         """
         try:
             if ":secretsmanager:" in value_from:

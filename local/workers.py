@@ -252,7 +252,7 @@ class Worker:
         self._api.close()
 
     def _answer(self, request: Request) -> Response:
-        """The Runtime API."""
+        """Answer a call of the Runtime API."""
         if request.method == "GET" and request.path == f"{_API}invocation/next":
             return self._next()
         if request.method == "POST" and request.path == f"{_API}init/error":

@@ -79,16 +79,14 @@ def run_input(**values: Any) -> RunInput:
 def stopped_task(of: Run, **values: Any) -> TaskState:
     """Make the state of a run's task after it has stopped."""
     exit_code, reason = values.pop("exit_code", 0), values.pop("reason", None)
-    return TaskState(
-        **{
-            "task_arn": TASK,
-            "last_status": "STOPPED",
-            "started_by": of.started_by,
-            "version": 5,
-            "stop_code": "EssentialContainerExited",
-            "stopped_reason": "Essential container in task exited",
-            "stopped_at": MOMENT,
-            "containers": (ContainerState("runner", exit_code, reason),),
-        }
-        | values
-    )
+    state: dict[str, Any] = {
+        "task_arn": TASK,
+        "last_status": "STOPPED",
+        "started_by": of.started_by,
+        "version": 5,
+        "stop_code": "EssentialContainerExited",
+        "stopped_reason": "Essential container in task exited",
+        "stopped_at": MOMENT,
+        "containers": (ContainerState("runner", exit_code, reason),),
+    } | values
+    return TaskState(**state)

@@ -107,7 +107,6 @@ class Client:
         *,
         parameters: Mapping[str, Any] | None = None,
         steps: Mapping[str, Mapping[str, Any]] | None = None,
-        snapshot: str | None = None,
         enable_cache: bool | None = None,
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
@@ -118,8 +117,6 @@ class Client:
         after a lost answer finds the same run instead of starting a second.
         """
         body: Json = {"pipeline": pipeline}
-        if snapshot is not None:
-            body["snapshot"] = snapshot
         if parameters:
             body["parameters"] = dict(parameters)
         if steps:

@@ -129,7 +129,6 @@ def parser() -> argparse.ArgumentParser:
         help="VALUE is JSON if it parses, else text; NAME:=TEXT is always text",
     )
     sub.add_argument("--step", action="append", default=[], metavar="STEP.NAME=VALUE", help="parameter of one step")
-    sub.add_argument("--snapshot", metavar="ID", help="default: the newest")
     sub.add_argument("--tag", action="append", default=[])
     sub.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="override the pipeline's use of ZenML's cache"
@@ -277,7 +276,6 @@ def _run(options: argparse.Namespace, context: _Context) -> int:
             options.pipeline,
             parameters=parameters,
             steps=steps,
-            snapshot=options.snapshot,
             enable_cache=options.cache,
             tags=options.tag,
             idempotency_key=options.idempotency_key,

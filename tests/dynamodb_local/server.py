@@ -29,7 +29,15 @@ def missing() -> str | None:
 def running() -> Iterator[str]:
     """Run DynamoDB Local, in memory; gives its URL."""
     if not (JARS / "complete").exists():
-        fetch = ["mvn", "-q", "-B", "-f", HERE / "pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+        fetch = [
+            "mvn",
+            "-q",
+            "-B",
+            "-f",
+            str(HERE / "pom.xml"),
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={JARS}",
+        ]
         subprocess.run(fetch, check=True)
         (JARS / "complete").touch()
     with socket.socket() as free:

@@ -5,18 +5,20 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
 
 from tests.end_to_end.conftest import ROOT, Product, processes
 
+Json = dict[str, Any]
 DATASET = ROOT / "pipelines" / "data" / "breast_cancer.csv"
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
 
-def metrics(run: dict) -> dict:  # type: ignore[type-arg] # JSON
+def metrics(run: Json) -> Json:
     """Give the metrics of a training run."""
     assert run["status"] == "succeeded", run
     return next(output["value"] for output in run["outputs"] if output["name"] == "metrics")
@@ -115,7 +117,7 @@ def test_a_model_of_an_earlier_run_predicts(product: Product) -> None:
 
 
 @pytest.fixture(scope="module")
-def misbehaved(product: Product) -> dict[str, dict]:  # type: ignore[type-arg] # JSON
+def misbehaved(product: Product) -> dict[str, Json]:
     """Let all misbehave at once, and give how each ended."""
     product.publish("misbehaving")
     manners = ("raise", "segfault", "exit", "print", "eat", "leave_children")
@@ -136,11 +138,11 @@ def misbehaved(product: Product) -> dict[str, dict]:  # type: ignore[type-arg] #
 )
 def test_what_misbehaves_has_its_defined_end(  # noqa: PLR0913, PLR0917 - one parameter a column
     product: Product,
-    misbehaved: dict,
+    misbehaved: dict[str, Json],
     manner: str,
     status: str,
     reason: str | None,
-    said: str,  # type: ignore[type-arg]
+    said: str,
 ) -> None:
     """A true status, a stable reason, a sentence; and no process is left."""
     run = misbehaved[manner]

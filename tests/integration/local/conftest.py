@@ -61,7 +61,7 @@ def eventually(condition: Callable[[], object], *, seconds: float = 15) -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The whole test stack, with its functions; tasks are run by hand."""
+    """Start the whole test stack, with its functions; tasks are run by hand."""
     records = tmp_path_factory.mktemp("records")
     tasks = ManualRuntime()
     with Cloud(

@@ -27,8 +27,9 @@ import json, sys, time
 from pathlib import Path
 from local.cloud import Cloud
 from local.containers import ManualRuntime
-with Cloud(template=Path(sys.argv[1]), parameters={"RecordFolder": sys.argv[2]}, state_folder=Path(sys.argv[2]) / "state",
-           api_port=0, aws_port=0, container_runtime=ManualRuntime()) as cloud:
+with Cloud(template=Path(sys.argv[1]), parameters={"RecordFolder": sys.argv[2]},
+           state_folder=Path(sys.argv[2]) / "state", api_port=0, aws_port=0,
+           container_runtime=ManualRuntime()) as cloud:
     print(json.dumps({"url": cloud.api_url, "pids": cloud.functions.worker_pids}), flush=True)
     time.sleep(120)
 """
@@ -50,7 +51,7 @@ def _cloud(folder: Path) -> Cloud:
 
 
 def test_close_leaves_no_process_and_no_port(tmp_path: Path) -> None:
-    """All workers are gone, also one that hangs and one that was killed before; the ports are free; it can start again."""
+    """All workers are gone, also one that hangs and one that was killed; the ports are free; it can start again."""
     cloud = _cloud(tmp_path)
     for _ in range(2):
         cloud.start()
@@ -99,7 +100,7 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(STACK / name)
     cloud = Cloud(template=broken, parameters={"RecordFolder": str(tmp_path)}, state_folder=tmp_path / "state",
                   api_port=0, aws_port=0, container_runtime=ManualRuntime())  # fmt: skip
-    with pytest.raises(Exception, match="EchoFunction.*Unable to import module 'nowhere'"):
+    with pytest.raises(Exception, match=r"EchoFunction.*Unable to import module 'nowhere'"):
         cloud.start()
     with _cloud(tmp_path) as working:
         assert requests.post(f"{working.api_url}/echo", timeout=30).status_code == 200
@@ -112,8 +113,9 @@ def test_another_port_is_taken_if_the_usual_one_is_busy(tmp_path: Path) -> None:
         busy.listen()
         taken = busy.getsockname()[1]
         cloud = Cloud(
-            template=STACK / "template.yaml", parameters={"RecordFolder": str(tmp_path)}, state_folder=tmp_path / "state",
-            api_port=taken, aws_port=taken, functions=False, container_runtime=ManualRuntime(),
+            template=STACK / "template.yaml", parameters={"RecordFolder": str(tmp_path)},
+            state_folder=tmp_path / "state", api_port=taken,
+            aws_port=taken, functions=False, container_runtime=ManualRuntime(),
         )  # fmt: skip
         with cloud:
             assert not cloud.api_url.endswith(f":{taken}")
@@ -122,7 +124,7 @@ def test_another_port_is_taken_if_the_usual_one_is_busy(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """The test stack without its functions."""
+    """Start the test stack without its functions."""
     folder = tmp_path_factory.mktemp("tables")
     with Cloud(
         template=STACK / "template.yaml", parameters={"RecordFolder": str(folder)}, state_folder=folder / "state",

@@ -1,5 +1,7 @@
 """A wrong template breaks at the start, with a sentence that names the resource."""
 
+# ruff: noqa: E501 - one wrong template a line reads best
+
 from __future__ import annotations
 
 import re

@@ -87,7 +87,7 @@ def test_run_sends_what_was_asked_for(client: FakeClient, capsys: pytest.Capture
     """Every option of `run` reaches the API."""
     client.answers["start"] = run()
     arguments = ["run", "training", "-p", "n=3", "--step", "train.depth=4", "--tag", "a", "--no-cache"]
-    assert cli.main([*arguments, "--idempotency-key", "k", "--snapshot", "training:2"], ENVIRONMENT) == 0
+    assert cli.main([*arguments, "--idempotency-key", "k"], ENVIRONMENT) == 0
     assert client.calls == [
         (
             "start",
@@ -95,7 +95,6 @@ def test_run_sends_what_was_asked_for(client: FakeClient, capsys: pytest.Capture
             {
                 "parameters": {"n": 3},
                 "steps": {"train": {"depth": 4}},
-                "snapshot": "training:2",
                 "enable_cache": False,
                 "tags": ["a"],
                 "idempotency_key": "k",

@@ -72,19 +72,19 @@ def _rule(name: str, *, pattern: Any = None, schedule: Schedule | None = None, e
 
 @pytest.fixture
 def invocations() -> Invocations:
-    """What the rules' target gets."""
+    """Return what the rules' target gets."""
     return Invocations()
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """The time."""
+    """Return the time."""
     return Clock()
 
 
 @pytest.fixture
 def bus(invocations: Invocations, clock: Clock) -> Iterator[EventBus]:
-    """A bus with an hourly rule, a disabled one, and two patterns."""
+    """Make a bus with an hourly rule, a disabled one, and two patterns."""
     template = CloudFormationTemplate({}, {}, {})
     stack = Stack("s", "us-east-1", "1", template, {}, {})
     rules = (
@@ -150,8 +150,11 @@ def _write(target: Mapping[str, Any]) -> str:
         ({"InputPath": "$.detail.list[1]"}, {"x": 2}),
         (
             {"InputTransformer": {
-                "InputPathsMap": {"t": "$.detail.text", "n": "$.detail.number", "l": "$.detail.list", "no": "$.nothing"},
-                "InputTemplate": '{"t": <t>, "n": <n>, "l": <l>, "s": "n=<n> t=<t>", "no": <no>, "r": <aws.events.rule-name>}',
+                "InputPathsMap": {
+                    "t": "$.detail.text", "n": "$.detail.number", "l": "$.detail.list", "no": "$.nothing",
+                },
+                "InputTemplate":
+                    '{"t": <t>, "n": <n>, "l": <l>, "s": "n=<n> t=<t>", "no": <no>, "r": <aws.events.rule-name>}',
             }},
             {"t": 'a"b', "n": 5, "l": [1, {"x": 2}], "s": 'n=5 t=a"b', "no": None, "r": "hourly"},
         ),
@@ -174,7 +177,7 @@ def test_inputs(target: dict[str, Any], expected: Any) -> None:
 )
 def test_wrong_inputs(target: dict[str, Any]) -> None:
     """The rule is named."""
-    with pytest.raises(TemplateError, match="^Rule: "):
+    with pytest.raises(TemplateError, match=r"^Rule: "):
         _write(target)
 
 

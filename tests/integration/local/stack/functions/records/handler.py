@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared_layer import record
+from shared_layer import record  # type: ignore[import-not-found]
 
 
-def handler(event: dict[str, Any], context: Any) -> Any:
+def handler(event: dict[str, Any], context: Any) -> Any:  # noqa: ARG001 - Lambda gives it
     """Handle a batch or a single event."""
     if "Records" not in event:
         record("event", event)

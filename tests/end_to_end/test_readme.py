@@ -1,0 +1,66 @@
+"""The README's commands, run as they stand there, in order, as a user would in one shell."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import ROOT, Product
+
+AWS_CLI = "awscli==1.46.2"
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def shell(product: Product, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Give the environment of a user's shell, with an `aws` on PATH that is kept apart from our packages."""
+    programs = tmp_path_factory.mktemp("bin")
+    aws = programs / "aws"
+    uvx = Path(sys.executable).parent / "uvx"
+    aws.write_text(f'#!/bin/sh\nexec "{uvx}" --quiet --from "{AWS_CLI}" aws "$@"\n', "utf-8")
+    aws.chmod(0o755)
+    return product.environment | {"PATH": f"{programs}:{product.environment['PATH']}"}
+
+
+def test_every_block_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
+    """Each answers without an error of the shell, with the JSON that the text around it promises."""
+    printed = []
+    for block in BLOCKS:
+        done = subprocess.run(
+            ["/bin/bash", "-euo", "pipefail", "-c", block],
+            env=shell,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (block, done.stdout, done.stderr)
+        assert "urn:zentrigger:problem" not in done.stdout or "modle_type" in block, (block, done.stdout)
+        printed.append(done.stdout)
+    runs = [json.loads(text) for text in printed[:3]]
+    assert {run["pipeline"] for run in runs} == {"training_pipeline"}
+    assert "succeeded" in printed[3]
+    assert "Did you mean 'model_type'?" in printed[4]
+
+    def receipt() -> str | None:
+        items = product.call("GET", "/triggers/arrivals/receipts").json()["items"]
+        return next((item["run_id"] for item in items if item["key"] == "incoming/patients.csv"), None)
+
+    ended = product.end(product.wait(receipt), 200)
+    assert ended["status"] == "succeeded"
+    assert ended["source"]["key"] == "incoming/patients.csv"
+
+
+def test_no_path_of_a_machine_is_in_the_docs() -> None:
+    """The docs speak of the repository alone."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text("utf-8")
+        assert os.environ.get("HOME", "/root") not in text, page
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (page.parent / link).exists(), (page, link)
