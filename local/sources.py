@@ -221,6 +221,7 @@ class StreamSource:
         retries: int | None,
         bisect: bool,
         from_latest: bool,
+        alone: bool,
         on_failure: str | None,
         backend: MotoBackend,
         clients: Clients,
@@ -231,6 +232,7 @@ class StreamSource:
         self._table_name = table_name
         self._retries = retries
         self._bisect = bisect
+        self._alone = alone
         self._on_failure = on_failure
         self._backend = backend
         self._clients = clients
@@ -286,7 +288,8 @@ class StreamSource:
             self._handle(batch, first_retry=0)
         if not self._closing.is_set():
             self._position = last
-            self._backend.trim_stream(self._table_name, last)
+            if self._alone:
+                self._backend.trim_stream(self._table_name, last)
         return True
 
     def _handle(self, batch: list[dict[str, Any]], *, first_retry: int) -> None:
@@ -446,6 +449,8 @@ def _source(  # noqa: PLR0913, PLR0917 - as above
         retries=None if retries < 0 else retries,
         bisect=resource.get("BisectBatchOnFunctionError", False) in {True, "true"},
         from_latest=position == "LATEST",
+        # What the only reader has read is forgotten: moto copies all that is there with every transaction.
+        alone=sum(one["EventSourceArn"] == arn for one in stack.of_kind("AWS::Lambda::EventSourceMapping")) == 1,
         on_failure=destination(stack, function, destinations.get("OnFailure", {}).get("Destination")),
         backend=backend,
         clients=clients,
