@@ -320,7 +320,8 @@ class Cloud:
                 image = container.get("Image") if isinstance(container, dict) else None
                 name = str(image.get("Ref")) if isinstance(image, dict) else ""
                 if name in declared and name not in given and "Default" not in declared[name]:
-                    given[name] = "local" if self.images is None else self.images.resolve("local").pinned
+                    # The floating name: each task runs on the source tree as it is when the task starts.
+                    given[name] = "local"
         return given
 
     def _prune(self) -> None:

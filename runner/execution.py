@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import requests
 from zenml.client import Client
 from zenml.enums import ExecutionStatus
-from zenml.exceptions import AuthorizationException
 from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 from zenml.utils import dashboard_utils
 
-from runner import refusals
+from runner import refusals, zenml_server
 from runner.artifacts import ArtifactCopies, ArtifactCopyError
 from runner.failures import Refused, cut, cut_traceback, error_of, sentence
 from runner.outputs import collect
@@ -37,42 +35,45 @@ def execute(assignment: Assignment, tell: Callable[[Progress], None]) -> Report:
         try:
             return _run(pipeline, planned, assignment, tell)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if _is_of_store(error):
-                raise _lost_store(error) from error
+            if lost := zenml_server.loss(error):
+                raise lost from error
             return _failure(error, find_run(run_name(assignment)), planned)
     except Refused as refused:
         return refused.report()
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the same; also a store that is lost now
-        return _lost_store(error).report() if _is_of_store(error) else _failure(error, None, ())
+        lost = zenml_server.loss(error)
+        return lost.report() if lost else _failure(error, None, ())
 
 
 def connect() -> None:
     """Connect to the ZenML store and set up the active stack.
 
     Raises:
-        Refused: `zenml_unreachable`, or `zenml_stack_unusable` when the image lacks what the stack needs.
+        Refused: `zenml_unreachable`, `zenml_not_answering`, `zenml_key_refused`; or `zenml_stack_unusable` when there
+            is no such stack, or the image lacks what it needs.
 
     """
     url = os.environ.get("ZENML_STORE_URL")
-    store = f"the ZenML server {url}" if url else "this task's own ZenML store"
+    if url:
+        zenml_server.reach(url)
     try:
-        Client().zen_store.get_store_info()
-    except AuthorizationException as error:
-        raise Refused(
-            "zenml_unreachable", f"The key is refused by {store}. ZENML_STORE_API_KEY must be a service account's."
-        ) from error
+        # The first call that needs the key.
+        Client().active_user  # noqa: B018
     except Exception as error:  # requests, SQLAlchemy, ZenML's own: every store has its errors
+        if url:
+            raise zenml_server.refusal(error, url) from error
         raise Refused(
-            "zenml_unreachable",
-            f"No connection to {store} ({type(error).__name__}). Check its address, the key, and the task's way out.",
+            "zenml_unreachable", f"The task's own ZenML store cannot be used ({type(error).__name__}: {error})."
         ) from error
     try:
         Client().active_stack  # noqa: B018 - loads what the stack's components need
     except Exception as error:  # an integration that is missing raises in its own way
+        if url and zenml_server.cause_of(error):
+            raise zenml_server.refusal(error, url) from error
         raise Refused(
             "zenml_stack_unusable",
             f"The active stack cannot be used in the task ({type(error).__name__}: {error}). "
-            "Put the integrations that it needs into the image, or set ZENML_ACTIVE_STACK_ID to another stack.",
+            "Put the integrations that it needs into the image, or set ZenmlStackId to another stack.",
         ) from error
 
 
@@ -170,15 +171,6 @@ def _failure(error: BaseException, run: PipelineRunResponse | None, planned: tup
     )
 
 
-def _lost_store(error: BaseException) -> Refused:
-    lost = Refused(
-        "zenml_unreachable",
-        f"The ZenML server was lost while the pipeline ran ({type(error).__name__}). Run it again when it answers.",
-    )
-    lost.__cause__ = error
-    return lost
-
-
 def _step_error(run: PipelineRunResponse) -> RunError | None:
     """Give what the first failed step raised.
 
@@ -196,15 +188,3 @@ def _step_error(run: PipelineRunResponse) -> RunError | None:
                 step=step.name, type=kind, message=cut(message, 4096, 2048), traceback=cut_traceback(info.traceback)
             )
     return None
-
-
-def _is_of_store(error: BaseException) -> bool:
-    """Whether an error came out of the calls to the ZenML server, not out of a step's own requests."""
-    if not isinstance(error, requests.RequestException | AuthorizationException):
-        return False
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith("zenml/zen_stores/rest_zen_store.py"):
-            return True
-        trace = trace.tb_next
-    return False
