@@ -95,9 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         "up", help="deploy template.yaml on this machine and keep it running"
     )
     up.add_argument(
-        "--api-port", type=int, default=DEFAULT_API_PORT, help="port of the HTTP API; another if it is taken"
+        "--api-port", type=_port, default=DEFAULT_API_PORT, help="port of the HTTP API; another if it is taken"
     )
-    up.add_argument("--aws-port", type=int, default=DEFAULT_AWS_PORT, help="port of the AWS endpoint; another if taken")
+    up.add_argument(
+        "--aws-port", type=_port, default=DEFAULT_AWS_PORT, help="port of the AWS endpoint; another if taken"
+    )
     up.add_argument(
         "--pipelines", type=Path, nargs="+", default=[], metavar="DIR", help="folders with pipelines of your own"
     )
@@ -108,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):  # noqa: PLR2004 - TCP's ports
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 (any) to 65535")
+    return int(text)
+
+
 def _parameter(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
@@ -116,10 +124,17 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _welcome(cloud: Cloud, key: str) -> str:
-    environment = cloud.environment
-    shown = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    exports = "\n".join(f"  export {name}={shlex.quote(environment[name])}" for name in shown)
     bucket = cloud.outputs["DataBucket"]
+    environment = {
+        "ZENTRIGGER_API_URL": cloud.api_url,
+        "ZENTRIGGER_API_KEY": key,
+        "DATA_BUCKET": bucket,
+        **cloud.environment,
+    }
+    names = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    shown = ("ZENTRIGGER_API_URL", "ZENTRIGGER_API_KEY", "DATA_BUCKET", *names)
+    exports = "\n".join(f"export {name}={shlex.quote(environment[name])}" for name in shown)
+    programs = shlex.quote(str(Path(sys.executable).parent))
     body = '{"pipeline": "training_pipeline", "parameters": {"model_type": "random_forest"}}'
     return f"""
 The embedded AWS is up. Ctrl-C ends it.
@@ -129,13 +144,14 @@ The embedded AWS is up. Ctrl-C ends it.
   AWS      {cloud.endpoint_url}
   Logs     {cloud.log_folder} (functions/, tasks/, access.log)
 
-For AWS clients:
+For another terminal (the `zentrigger` command is in .venv/bin; the `aws` command you install yourself):
+export PATH={programs}:"$PATH"
 {exports}
 
 Try:
   curl -X POST {cloud.api_url}/runs -H 'X-API-Key: {key}' -H 'Content-Type: application/json' -d '{body}'
   aws --endpoint-url {cloud.endpoint_url} s3 cp pipelines/data/breast_cancer.csv s3://{bucket}/incoming/breast_cancer.csv
-  open {cloud.api_url}/docs
+  in a browser: {cloud.api_url}/docs
 """
 
 

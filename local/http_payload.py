@@ -139,8 +139,9 @@ def _answer_body(body: Any, *, encoded: bool) -> bytes:
 def _headers(request: Request, port: int) -> tuple[dict[str, str], list[str]]:
     headers: dict[str, str] = {}
     cookies: list[str] = []
-    for name, value in request.headers:
-        lower = name.lower()
+    for name, raw in request.headers:
+        # White space around a value is no part of it (RFC 9110, section 5.5).
+        lower, value = name.lower(), raw.strip()
         if lower == "cookie":
             cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
         elif lower not in _HOP_BY_HOP:

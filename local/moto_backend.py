@@ -175,6 +175,9 @@ def _environ(request: Request) -> dict[str, Any]:
         environ[key] = f"{environ[key]},{value}" if key in environ else value
         if "_" in name and name.lower().startswith("x-amz-meta-"):
             names[key] = name
+    if request.method == "PUT" and environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        # What curl says of any file it uploads. werkzeug would parse the body as a form, and moto would keep nothing.
+        environ["CONTENT_TYPE"] = "binary/octet-stream"
     environ["CONTENT_LENGTH"] = str(len(request.body))
     environ["moto.preserved_header_names"] = names
     return environ

@@ -22,6 +22,7 @@ READ_SECONDS = 60.0
 TOTAL_SECONDS = 600.0
 MAX_REDIRECTS = 5
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _CHUNK = 1024 * 1024
 _DELIMITERS = ",;\t|"
 
@@ -94,10 +95,12 @@ def _parse_csv(content: bytes, name: str) -> pd.DataFrame:
 
 
 def _read_bytes(url: str) -> bytes:
+    if url.startswith("s3://"):
+        # A key is any text: `?`, `#` and `//` in it are not what they are in other URLs.
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return _read_object(bucket, key)
     parts = urlsplit(url)
     match parts.scheme:
-        case "s3":
-            return _read_object(parts.netloc, parts.path.lstrip("/"))
         case "http" | "https":
             return _read_http(url)
         case "file":
@@ -190,8 +193,17 @@ def _check_host(url: str) -> None:
         found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise TableError(f"{name} cannot be reached: its host is not known. Check the address.") from error
-    if any(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_link_local for address in found):
+    if any(_is_link_local(str(address[4][0])) for address in found):
         raise TableError(f"{name} is a link-local address and is not read.")
+
+
+def _is_link_local(text: str) -> bool:
+    """Tell whether an address is link-local, also one of IPv4 in the clothes of IPv6 (RFC 4291, RFC 6052)."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or translated or address
+    return address.is_link_local
 
 
 def _read_file(path: Path) -> bytes:

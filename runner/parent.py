@@ -71,7 +71,7 @@ class Parent:
         """Run the assignment to its end, whatever that is. Nothing of the child's group is left afterwards."""
         if self.stopping:
             return Report(outcome="failed", reason="stopped", message="The task was told to stop before it had begun.")
-        with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        with tempfile.TemporaryDirectory(prefix="run-", ignore_cleanup_errors=True) as folder:
             exchange = Exchange(Path(folder))
             exchange.put_assignment(assignment)
             self._child = child = ChildProcess([*self._command, folder, str(os.getpid())])

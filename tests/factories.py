@@ -11,7 +11,6 @@ from zentrigger.timestamps import to_text
 
 MOMENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/zentrigger/0123456789abcdef"
-FAR_FUTURE = 4_000_000_000
 
 TRAINING = SnapshotContent.model_validate(
     {
@@ -65,7 +64,7 @@ def run(**values: Any) -> Run:
             "rank": to_text(accepted),
             "accepted_at": accepted,
             "status_at": accepted,
-            "expires_at": FAR_FUTURE,
+            "retention_days": 365,
         }
         | values
     )
@@ -83,10 +82,8 @@ def stopped_task(of: Run, **values: Any) -> TaskState:
         "task_arn": TASK,
         "last_status": "STOPPED",
         "started_by": of.started_by,
-        "version": 5,
         "stop_code": "EssentialContainerExited",
         "stopped_reason": "Essential container in task exited",
-        "stopped_at": MOMENT,
         "containers": (ContainerState("runner", exit_code, reason),),
     } | values
     return TaskState(**state)

@@ -14,6 +14,7 @@ from zentrigger.http import authenticate, json_response, make_resolver, query_nu
 from zentrigger.key_store import KeyStore
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
+from zentrigger.parameters import check_schemas
 from zentrigger.run_requests import FirstKeyRequest, KeyRequest
 from zentrigger.trigger_store import TriggerStore
 from zentrigger.triggers import NamedTrigger, TriggerDefinition, check_trigger
@@ -26,7 +27,11 @@ app = make_resolver()
 def post_snapshot() -> Response[str]:
     """Publish a pipeline."""
     caller = _caller()
-    snapshot, created = _catalogue().publish(read_body(app.current_event, SnapshotContent), caller.key_id)
+    content = read_body(app.current_event, SnapshotContent)
+    problems = check_schemas(content)
+    if problems:
+        raise InvalidRequestError(problems)
+    snapshot, created = _catalogue().publish(content, caller.key_id)
     status = HTTPStatus.CREATED if created else HTTPStatus.OK
     return json_response({**snapshot_summary(snapshot), "created": created}, status)
 
@@ -72,7 +77,7 @@ def list_triggers() -> Response[str]:
 def list_receipts(trigger: str) -> Response[str]:
     """Give a page of what became of a trigger's events."""
     _caller()
-    limit = query_number(app.current_event, "limit", 20, 100) or 1
+    limit = query_number(app.current_event, "limit", 20, least=1, most=100)
     receipts, cursor = _triggers().receipts(trigger, limit=limit, cursor=query_text(app.current_event)["cursor"])
     return json_response(page([receipt_view(receipt) for receipt in receipts], cursor))
 

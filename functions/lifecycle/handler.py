@@ -17,8 +17,13 @@ processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire
 def handle_record(record: DynamoDBRecord) -> None:
     """Act on one change of a run's head; its deletion after its retention is none."""
     image = record.dynamodb.new_image if record.dynamodb else None
-    if image:
+    if not image:
+        return
+    try:
         wiring.reconciler().run_changed(Run.model_validate(image))
+    except Exception:
+        logger.exception("a change of a run comes again", run_id=image.get("run_id"))
+        raise
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -19,11 +19,15 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 def handle_record(record: SQSRecord) -> None:
     """Handle one event; whatever it raises sends this event, and no other, back to the queue."""
     settings = wiring.on_event_settings()
-    handle_event(
-        parse_event(json.loads(record.body)),
-        triggers=wiring.trigger_store(settings.triggers_table),
-        submitter=wiring.submitter(settings),
-    )
+    try:
+        handle_event(
+            parse_event(json.loads(record.body)),
+            triggers=wiring.trigger_store(settings.triggers_table),
+            submitter=wiring.submitter(settings),
+        )
+    except Exception:
+        logger.exception("an event goes back to the queue", message_id=record.message_id)
+        raise
 
 
 @logger.inject_lambda_context(clear_state=True)

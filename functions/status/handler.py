@@ -12,6 +12,7 @@ from zentrigger.api import allowed_methods
 from zentrigger.errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, Problem
 from zentrigger.http import (
     authenticate,
+    entity_tags,
     etag_of,
     json_response,
     make_resolver,
@@ -35,16 +36,16 @@ LOOKS_AGAIN_AFTER_SECONDS = 0.5
 def get_run(run_id: str) -> Response[str]:
     """Give a run; with `wait`, when it has changed from what `If-None-Match` names or, without, from what it is now."""
     _authenticate()
-    wait = query_number(app.current_event, "wait", 0, LONGEST_WAIT_SECONDS)
-    known = app.current_event.headers.get("if-none-match")
+    wait = query_number(app.current_event, "wait", 0, least=0, most=LONGEST_WAIT_SECONDS)
+    known = entity_tags(app.current_event.headers.get("if-none-match", ""))
     until = time.monotonic() + wait
     shown = run_details(_run(run_id))
-    compared = known or etag_of(shown)
-    while etag_of(shown) == compared and not RunStatus(shown["status"]).final and time.monotonic() < until:
+    compared = known or {etag_of(shown)}
+    while etag_of(shown) in compared and not RunStatus(shown["status"]).final and time.monotonic() < until:
         time.sleep(LOOKS_AGAIN_AFTER_SECONDS)
         shown = run_details(_run(run_id))
     etag = etag_of(shown)
-    if etag == known:
+    if etag in known:
         return Response(status_code=HTTPStatus.NOT_MODIFIED.value, headers={"ETag": etag})
     return json_response(shown, headers={"ETag": etag})
 
@@ -53,7 +54,7 @@ def get_run(run_id: str) -> Response[str]:
 def get_logs(run_id: str) -> Response[str]:
     """Give what a run's task printed."""
     _authenticate()
-    limit = query_number(app.current_event, "limit", 500, 1000) or 1
+    limit = query_number(app.current_event, "limit", 500, least=1, most=1000)
     cursor = query_text(app.current_event)["cursor"]
     run = _run(run_id).run
     if run.task_arn is None:
@@ -67,7 +68,7 @@ def get_logs(run_id: str) -> Response[str]:
 def list_runs() -> Response[str]:
     """Give a page of runs, newest first."""
     _authenticate()
-    limit = query_number(app.current_event, "limit", 20, 100) or 1
+    limit = query_number(app.current_event, "limit", 20, least=1, most=100)
     asked = query_text(app.current_event, "pipeline", "status", "trigger", "tag")
     found = wiring.run_store(wiring.status_settings().runs_table).page(
         limit=limit,
@@ -122,7 +123,8 @@ def no_such_route(_: Exception) -> Response[str]:
     """Say whether a path does not exist or exists for other methods."""
     event = app.current_event
     allowed = allowed_methods(event.path)
-    if not allowed:
+    # A method that the path takes and that found no route: a name in the path that nothing can have.
+    if not allowed or event.http_method in allowed:
         nothing = NotFoundError(f"There is nothing at {event.path[:200]}. GET /docs shows what there is.")
         return problem(nothing, event)
     return problem(

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from zentrigger import wiring
 from zentrigger.cancel import cancel
 from zentrigger.errors import InvalidRequestError, Problem
-from zentrigger.http import authenticate, json_response, make_resolver, read_body
+from zentrigger.http import authenticate, json_response, make_resolver, no_query, read_body
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
 from zentrigger.run_requests import RunRequest, TutorialRequest
@@ -36,9 +36,7 @@ def post_run() -> Response[str]:
 def post_trigger() -> Response[str]:
     """Run a pipeline, with the body of ZenML's tutorial."""
     caller = _caller()
-    request = read_body(app.current_event, TutorialRequest)
-    pipeline = wiring.catalogue_store(wiring.trigger_settings().catalogue_table).pipeline(request.pipeline_name)
-    return _submit(caller, request.to_run_request(pipeline.newest.content if pipeline else None))
+    return _submit(caller, read_body(app.current_event, TutorialRequest))
 
 
 @app.delete("/runs/<run_id>")
@@ -51,14 +49,16 @@ def delete_run(run_id: str) -> Response[str]:
 
 
 def _caller() -> ApiKey:
-    return authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), "run")
+    caller = authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), "run")
+    no_query(app.current_event)
+    return caller
 
 
-def _submit(caller: ApiKey, request: RunRequest) -> Response[str]:
+def _submit(caller: ApiKey, asked: RunRequest | TutorialRequest) -> Response[str]:
     settings = wiring.trigger_settings()
     idempotency_key = _idempotency_key()
     creation = wiring.submitter(settings, settings.max_waiting_runs).submit(
-        request,
+        asked,
         Source(type="http", key_id=caller.key_id),
         run_id=run_id_for_key(caller.key_id, idempotency_key) if idempotency_key else None,
     )

@@ -66,7 +66,7 @@ def test_the_tutorials_pipeline_runs_unchanged(product: Product) -> None:
 def test_an_overwritten_object_is_read_again(product: Product, tmp_path: Path) -> None:
     """Single and multipart uploads under the watched prefix; the second run sees the new bytes."""
     s3, bucket = product.client("s3"), product.cloud.outputs["DataBucket"]
-    key = "incoming/größe + 1%.csv"
+    key = "incoming/größe + 1% #2?.csv"
     longer = tmp_path / "longer.csv"
     header, *rows = DATASET.read_text("utf-8").splitlines()
     longer.write_text("\n".join([header, *rows * 80]) + "\n", "utf-8")

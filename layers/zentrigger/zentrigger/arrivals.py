@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from zentrigger.errors import InvalidRequestError, ZentriggerError
+from zentrigger.errors import BusyError, InvalidRequestError, ZentriggerError
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.observability import logger
 from zentrigger.run_requests import RunRequest
@@ -43,18 +43,27 @@ def handle_event(
     """Submit a run for every trigger that an event concerns; gives the receipts, which are kept.
 
     What a trigger asks for and cannot get (an unknown pipeline, parameters that do not fit) is its receipt, and the
-    event is done; what may pass (AWS does not answer) is raised, and the event comes again. The same event again finds
-    its runs recorded.
+    event is done; what may pass (AWS does not answer) is raised after all triggers had their turn, and the event comes
+    again. The same event again finds its runs recorded.
     """
-    receipts = []
+    receipts, failures = [], []
     concerned = [trigger for trigger in triggers.triggers() if concerns(trigger, event)]
     for trigger in concerned:
-        receipt = _submit(trigger, event, submitter, clock())
-        triggers.add_receipt(receipt)
+        try:
+            receipt = _submit(trigger, event, submitter, clock())
+            triggers.add_receipt(receipt)
+        except Exception as error:  # noqa: BLE001 - raised below, when the other triggers have had their turn
+            logger.exception("an event could not be handled for a trigger", trigger=trigger.name)
+            failures.append(error)
+            continue
         receipts.append(receipt)
-        logger.info("an event concerned a trigger", **receipt.model_dump(mode="json", exclude_none=True))
+        # Without its detail, which may cite values.
+        shown = receipt.model_dump(mode="json", exclude_none=True, exclude={"detail"})
+        logger.info("an event concerned a trigger", **shown)
     if not concerned:
         logger.info("an event concerned no trigger", event_id=event.event_id, kind=type(event).__name__)
+    if failures:
+        raise failures[0]
     return receipts
 
 
@@ -84,6 +93,9 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
         creation = submitter.submit(
             request, _source(trigger, event), run_id=run_id_for_event(trigger.name, event), always_queued=True
         )
+    except BusyError:
+        # Nothing was written: the event comes again.
+        raise
     except InvalidRequestError as error:
         wrong = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in error.problems)
         return receipt.model_copy(update={"outcome": "rejected", "detail": wrong})

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from zentrigger.errors import BusyError, ConflictError, NotFoundError
+from zentrigger.observability import logger
 from zentrigger.run_store import RunStore
 from zentrigger.runs import Run
 
@@ -34,9 +35,18 @@ def cancel(run_id: str, *, runs: RunStore, tasks: Stops) -> Run:
             raise NotFoundError(f"There is no run {run_id[:100]}. GET /runs lists them.")
         if run.status.final:
             raise ConflictError(f"The run has ended: it is {run.status}.")
-        asked = runs.request_cancel(run)
+        asked = run if run.cancel_requested_at else runs.request_cancel(run)
         if asked is not None:
-            if asked.task_arn is not None:
-                tasks.stop(asked.task_arn, "The run was cancelled.")
+            _stop(asked, tasks)
             return asked
     raise BusyError("The run is changing just now. Ask again.")
+
+
+def _stop(run: Run, tasks: Stops) -> None:
+    if run.task_arn is None:
+        return
+    try:
+        tasks.stop(run.task_arn, "The run was cancelled.")
+    except Exception:  # noqa: BLE001 - whatever it was, it is logged, and the request stands
+        # The request is recorded, and the sweep sends StopTask until the task has stopped.
+        logger.exception("a task could not be stopped", run_id=run.run_id)

@@ -11,8 +11,8 @@ from zentrigger.timestamps import Timestamp
 
 MAX_NAME = 200
 
-PipelineName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f#/?]+$")]
-"""Any name that ZenML takes, but for control characters and what ends a path segment."""
+PipelineName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^\w[\w .:@+=,()\[\]-]*$")]
+"""Letters and digits of any script, and signs that can stand in a path: the name is part of the pipeline's URL."""
 
 ModuleAttribute = Annotated[
     str, Field(max_length=500, pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*$")

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from zentrigger.catalogue import Pipeline, Snapshot, SnapshotContent
-from zentrigger.errors import BusyError
+from zentrigger.errors import BusyError, TooLargeError
 from zentrigger.items import TransactionRefusedError, from_item, to_item, transact
 from zentrigger.timestamps import now
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CACHED_SECONDS = 10
 """How long a pipeline that was found is believed: a call within that time may run the snapshot before the newest."""
+
+MAX_SNAPSHOT_BYTES = 350 * 1024
+"""An item of DynamoDB is 400 KB at most, with its keys and names (AWS: "Constraints in Amazon DynamoDB")."""
 
 PUBLISH_TRIES = 20
 
@@ -59,6 +62,7 @@ class CatalogueStore:
 
         Raises:
             BusyError: others published the same pipeline each time. Nothing was written.
+            TooLargeError: the snapshot is over 350 KB.
 
         """
         for _ in range(PUBLISH_TRIES):
@@ -68,6 +72,10 @@ class CatalogueStore:
             number = standing.snapshots + 1 if standing else 1
             snapshot = Snapshot(number=number, content=content, published_at=now(), published_by=published_by)
             body = snapshot.model_dump_json()
+            if len(body.encode()) > MAX_SNAPSHOT_BYTES:
+                raise TooLargeError(
+                    f"The snapshot is {len(body.encode())} bytes, of {MAX_SNAPSHOT_BYTES} at most. Shorten its schemas."
+                )
             try:
                 transact(self._client, self._actions(standing, content.pipeline, number, body))
             except TransactionRefusedError:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 
 class UnknownEventError(Exception):
@@ -23,6 +22,13 @@ class S3Object(_Event):
     size: int = 0
     etag: str | None = None
     version_id: str | None = Field(default=None, alias="version-id")
+
+    @field_validator("version_id")
+    @classmethod
+    def _no_null_version(cls, value: str | None) -> str | None:
+        # Where versioning is suspended all writings of a key are of the version "null".
+        return None if value == "null" else value
+
     sequencer: str | None = None
 
 
@@ -66,10 +72,8 @@ class TaskState:
     task_arn: str
     last_status: str
     started_by: str | None
-    version: int
     stop_code: str | None
     stopped_reason: str | None
-    stopped_at: datetime | None
     containers: tuple[ContainerState, ...]
 
     @property
@@ -103,15 +107,12 @@ def parse_event(event: Mapping[str, Any]) -> S3Arrival | ScheduleFired:
 
 def task_state(task: Mapping[str, Any]) -> TaskState:
     """Give a task as ECS describes it, in an event's detail or in DescribeTasks' answer."""
-    stopped_at = task.get("stoppedAt")
     return TaskState(
         task_arn=task["taskArn"],
         last_status=task["lastStatus"],
         started_by=task.get("startedBy"),
-        version=task.get("version", 0),
         stop_code=task.get("stopCode"),
         stopped_reason=task.get("stoppedReason"),
-        stopped_at=datetime.fromisoformat(stopped_at) if isinstance(stopped_at, str) else stopped_at,
         containers=tuple(
             ContainerState(name=container["name"], exit_code=container.get("exitCode"), reason=container.get("reason"))
             for container in task.get("containers", ())

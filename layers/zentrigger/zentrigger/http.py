@@ -38,6 +38,9 @@ STATUS_OF: Mapping[type[ZentriggerError], HTTPStatus] = {
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+MAX_DEPTH = 64
+"""Deeper bodies are refused: what reads the record later, pydantic and the runner, would fail at some 200."""
+
 _PROBLEM_TYPES = "urn:zentrigger:problem:"
 
 
@@ -122,6 +125,20 @@ def _as_problem(wrong: Any, model: type[BaseModel]) -> Problem:  # noqa: ANN401 
     return Problem(pointer, wrong["msg"].removeprefix("Value error, "))
 
 
+def _depth(value: Any) -> int:  # noqa: ANN401 - JSON of any shape
+    """Give how deep a value is nested, looking no deeper than matters."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
+
+
 def _read_json(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of any shape
     try:
         text = event.decoded_body or ""
@@ -135,12 +152,15 @@ def _read_json(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of 
         )
         # Half of a surrogate pair is legal in JSON's escapes, and no text that any store or log can keep.
         json.dumps(values, ensure_ascii=False).encode()
+        too_deep = _depth(values) > MAX_DEPTH
     except UnicodeEncodeError:
         raise errors.UnreadableError("The body holds half of a surrogate pair (\\ud800 to \\udfff alone).") from None
     except RecursionError:
         raise errors.UnreadableError("The body is nested too deeply.") from None
     except ValueError as error:
         raise errors.UnreadableError(f"The body is not JSON: {error}") from None
+    if too_deep:
+        raise errors.UnreadableError(f"The body is nested over {MAX_DEPTH} deep.")
     return values
 
 
@@ -164,14 +184,26 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def query_number(event: APIGatewayProxyEventV2, name: str, default: int, most: int) -> int:
-    """Give a whole number from the query string, from 0 to `most`."""
+def query_number(event: APIGatewayProxyEventV2, name: str, default: int, *, least: int, most: int) -> int:
+    """Give a whole number from the query string, from `least` to `most`."""
     text = (event.query_string_parameters or {}).get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most):  # noqa: PLR2004 - digits
-        raise InvalidRequestError([Problem(f"/{name}", f"`{name}` is a whole number from 0 to {most}.")])
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):  # noqa: PLR2004 - digits
+        raise InvalidRequestError([Problem(f"/{name}", f"`{name}` is a whole number from {least} to {most}.")])
     return int(text)
+
+
+def no_query(event: APIGatewayProxyEventV2) -> None:
+    """Refuse a query string where there is none to be: what it asks for would silently not happen.
+
+    Raises:
+        InvalidRequestError: there is one.
+
+    """
+    given = event.query_string_parameters or {}
+    if given:
+        raise InvalidRequestError([Problem(f"/{name}", f"This call takes no {name!r} in its query.") for name in given])
 
 
 def query_text(event: APIGatewayProxyEventV2, *names: str) -> dict[str, str | None]:
@@ -210,6 +242,11 @@ def etag_of(body: Mapping[str, Any]) -> str:
     """Give the entity tag of an answer (RFC 9110, section 8.8.3)."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def entity_tags(header: str) -> frozenset[str]:
+    """Give the entity tags of an If-None-Match, compared weakly (RFC 9110, sections 8.8.3.2 and 13.1.2)."""
+    return frozenset(tag.strip().removeprefix("W/") for tag in header.split(",") if tag.strip())
 
 
 def problem(error: ZentriggerError, event: APIGatewayProxyEventV2) -> Response[str]:

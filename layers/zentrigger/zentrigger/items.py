@@ -119,7 +119,7 @@ def from_cursor(cursor: str) -> dict[str, str]:
         position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if isinstance(position, dict) and all(isinstance(part, str) for part in position.values()):
             return position
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         pass
     raise InvalidRequestError(
         [Problem("/cursor", "This is not a cursor. Use the `next` of the page before, unchanged.")]

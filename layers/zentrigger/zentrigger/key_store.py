@@ -44,7 +44,7 @@ class KeyStore:
         cached_until, key = self._cache.get(key_id, (0.0, None))
         if cached_until > time.monotonic():
             return key
-        answer = self._client.get_item(TableName=self._table, Key=_key(key_id))
+        answer = self._client.get_item(TableName=self._table, Key=_key(key_id), ConsistentRead=True)
         key = ApiKey.model_validate(from_item(answer["Item"])) if "Item" in answer else None
         if len(self._cache) >= CACHED_KEYS:
             self._cache.clear()

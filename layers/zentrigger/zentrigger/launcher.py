@@ -1,6 +1,7 @@
 """ECS: starts, finds, describes and stops the tasks of runs, and tells its answers apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
@@ -11,10 +12,16 @@ from zentrigger.launches import LaunchAnswer, Refused, Started, Unknown
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
-DESCRIBED_AT_ONCE = 100
-"""DescribeTasks takes no more (AWS: DescribeTasks)."""
-
-_TRANSIENT_CODES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+_TRANSIENT_CODES = frozenset(
+    {
+        "ExpiredTokenException",
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
 _TRANSIENT_WORDS = ("capacity", "throttl", "rate exceeded", "limit on the number of tasks", "vcpu", "temporarily")
 
 
@@ -44,7 +51,7 @@ class EcsLauncher:
         ]
         if not failures:
             return Unknown("RunTask answered with neither a task nor a failure")
-        return _refused("; ".join(failures), code="")
+        return replace(_refused("; ".join(failures), code=""), for_good=True)
 
     def find(self, started_by: str) -> str | None:
         """Give the ARN of the live task that carries this `startedBy`, or None.
@@ -55,13 +62,10 @@ class EcsLauncher:
         return arns[0] if arns else None
 
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskState | None]:
-        """Give the state of each task; None for one that ECS does not know (or no longer: it forgets after an hour)."""
-        states: dict[str, TaskState | None] = {}
-        for batch in _batches(task_arns, DESCRIBED_AT_ONCE):
-            answer = self._client.describe_tasks(cluster=self._cluster, tasks=list(batch))
-            states |= {task["taskArn"]: task_state(task) for task in answer["tasks"]}
-            states |= {failure["arn"]: None for failure in answer["failures"] if failure["reason"] == "MISSING"}
-        return states
+        """Give the state of up to 100 tasks; None for one that ECS does not know (it forgets an hour after the end)."""
+        answer = self._client.describe_tasks(cluster=self._cluster, tasks=list(task_arns))
+        missing = {failure["arn"]: None for failure in answer["failures"] if failure["reason"] == "MISSING"}
+        return missing | {task["taskArn"]: task_state(task) for task in answer["tasks"]}
 
     def stop(self, task_arn: str, reason: str) -> None:
         """Ask ECS to stop a task. A task that ECS no longer knows is stopped already."""
@@ -81,7 +85,7 @@ def _from_error(error: ClientError) -> LaunchAnswer:
         arns = error.response.get("resourceIds") or []
         return Started(str(arns[0])) if arns else Unknown(f"RunTask: {message}")  # type: ignore[index]
     if code in _TRANSIENT_CODES:
-        return Refused(transient=True, reason="throttled", message=f"ECS is throttling: {message}")
+        return Refused(transient=True, reason="throttled", message=f"ECS does not take launches just now: {message}")
     if status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return Unknown(f"RunTask: {code}: {message}")
     return _refused(message, code)
@@ -103,7 +107,3 @@ def _refused(message: str, code: str) -> Refused:
         reason="launch_refused",
         message=f"{said} Check the task definition, the subnets and the security groups of the stack.",
     )
-
-
-def _batches(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (values[start : start + size] for start in range(0, len(values), size))

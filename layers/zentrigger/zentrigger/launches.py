@@ -27,11 +27,16 @@ class Started:
 
 @dataclass(frozen=True)
 class Refused:
-    """ECS surely started nothing. A transient refusal may succeed later."""
+    """ECS started nothing by this request. A transient refusal may succeed later.
+
+    `for_good` says that ECS gave it as the answer to the client token (in `failures`), which a repetition gets again.
+    Any other refusal speaks of the one request only: of an earlier one with the same token it says nothing.
+    """
 
     transient: bool
     reason: str
     message: str
+    for_good: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,16 +100,30 @@ def launch_request(run: Run, *, cluster: str, network: Network) -> dict[str, Any
                 }
             ]
         },
-        "propagateTags": "TASK_DEFINITION",
     }
 
 
-def launch(run: Run, *, cluster: str, network: Network, launcher: Launcher, records: LaunchRecords) -> LaunchAnswer:
-    """Launch a run that holds a slot and keep what ECS answered; an unknown answer is left to the sweep."""
+def launch(  # noqa: PLR0913 - its collaborators
+    run: Run, *, cluster: str, network: Network, launcher: Launcher, records: LaunchRecords, again: bool = False
+) -> LaunchAnswer:
+    """Launch a run that holds a slot and keep what ECS answered; an unknown answer is left to the sweep.
+
+    Args:
+        run: The run, as its record stands.
+        cluster: The cluster.
+        network: Where the task runs.
+        launcher: Sends the request.
+        records: Keeps the answer.
+        again: Whether this launch may have been sent before. Then a refusal is kept only if it is for good: the earlier
+            request may have started a task.
+
+    """
     answer = launcher.run_task(launch_request(run, cluster=cluster, network=network))
     match answer:
         case Started(task_arn):
             records.record_task(run, task_arn)
+        case Refused(for_good=False) if again:
+            pass
         case Refused(transient, reason, message):
             records.record_refusal(run, Refusal(launch=run.launch, transient=transient, reason=reason, message=message))
         case Unknown():

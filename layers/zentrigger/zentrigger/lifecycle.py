@@ -7,8 +7,12 @@ from zentrigger.events import TaskState
 from zentrigger.launches import CONTAINER
 from zentrigger.runs import Run, RunStatus
 
-LAUNCH_SETTLES_AFTER = timedelta(seconds=30)
-"""How old an unanswered launch is before it is looked for: its caller's function has ended by then (20 s at most)."""
+LAUNCH_SETTLES_AFTER = timedelta(seconds=90)
+"""How old an unanswered launch is before it is looked for: the function that sent it has ended by then."""
+
+CANCEL_SETTLES_AFTER = timedelta(minutes=5)
+"""How old a cancelled launch without a task is before it ends: ECS would have shown its task by then, and no task of a
+cancelled run can claim it."""
 
 LAUNCH_TOKEN_LASTS = timedelta(minutes=50)
 """How long after the first send a token may be sent again: ECS may forget it an hour after a task's end."""
@@ -45,8 +49,20 @@ class StopTask:
 
 
 @dataclass(frozen=True)
-class SettleLaunch:
-    """Find out whether an unanswered launch started a task, and send the same token again if none is found."""
+class FindTask:
+    """Find out whether an unanswered launch started a task; `decide_found` says what follows."""
+
+
+@dataclass(frozen=True)
+class AdoptTask:
+    """Keep the task that an unanswered launch started."""
+
+    task_arn: str
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """Send an unanswered launch again, with the same token: ECS starts no second task for it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class Announce:
     """Publish the run's end."""
 
 
-Decision = End | Requeue | StopTask | SettleLaunch | StartWaiting | Announce
+Decision = End | Requeue | StopTask | FindTask | AdoptTask | SendAgain | StartWaiting | Announce
 
 
 def decide(run: Run, now: datetime) -> Decision | None:  # noqa: PLR0911 - one return a rule
@@ -72,20 +88,43 @@ def decide(run: Run, now: datetime) -> Decision | None:  # noqa: PLR0911 - one r
         return StartWaiting() if run.not_before is None or run.not_before <= now else None
     if run.report is not None:
         return _reported_end(run)
-    if run.refusal is not None and run.refusal.launch == run.launch:
+    if run.task_arn is None and run.refusal is not None and run.refusal.launch == run.launch:
         return _refused_end(run, now)
     if run.task_arn is None:
-        return SettleLaunch() if now - run.status_at >= LAUNCH_SETTLES_AFTER else None
+        return FindTask() if now - run.status_at >= LAUNCH_SETTLES_AFTER else None
     if run.cancel_requested_at:
         return StopTask(run.task_arn, "The run was cancelled.")
     return None
 
 
+def decide_found(run: Run, task_arn: str | None, now: datetime) -> Decision | None:
+    """Say what becomes of an unanswered launch, for which a live task was found or not."""
+    if task_arn is not None:
+        return AdoptTask(task_arn)
+    age = now - run.status_at
+    if run.cancel_requested_at:
+        cancelled = End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before its task was seen.")
+        return cancelled if age >= CANCEL_SETTLES_AFTER else None
+    if age < LAUNCH_TOKEN_LASTS:
+        return SendAgain()
+    return End(
+        RunStatus.FAILED,
+        "launch_unknown",
+        "ECS never said whether it started the run's task, and knows none. Check ECS's health, then run it again.",
+    )
+
+
 def decide_stopped(run: Run, task: TaskState) -> Decision | None:
-    """Say what a run becomes whose task has stopped; None where the task is not the run's present one."""
-    if not run.status.holds_slot or task.started_by != run.started_by or not task.stopped:
+    """Say what a run becomes whose task has stopped; None where the task is not the run's present one.
+
+    Once a task has claimed the run it is that one, whatever else was launched; before, it is the one of this launch.
+    """
+    if not run.status.holds_slot or not task.stopped:
         return None
-    if run.task_arn is not None and run.task_arn != task.task_arn:
+    if run.claimed_by is not None:
+        if task.task_arn != run.claimed_by:
+            return None
+    elif task.started_by != run.started_by or run.task_arn not in (None, task.task_arn):
         return None
     if run.report is not None:
         return _reported_end(run)
@@ -95,9 +134,9 @@ def decide_stopped(run: Run, task: TaskState) -> Decision | None:
     return End(RunStatus.FAILED, reason, message)
 
 
-def decide_missing(run: Run, now: datetime) -> Decision | None:
-    """Say what a run becomes whose task ECS does not know."""
-    if now - run.status_at < TASK_MAY_BE_UNSEEN:
+def decide_missing(run: Run, last_heartbeat: datetime | None, now: datetime) -> Decision | None:
+    """Say what a run becomes whose task ECS does not know; nothing, while the task still beats."""
+    if now - max(run.status_at, last_heartbeat or run.status_at) < TASK_MAY_BE_UNSEEN:
         return None
     if run.cancel_requested_at:
         return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled and its task is gone.")
@@ -114,7 +153,7 @@ def diagnose(run: Run, task: TaskState) -> tuple[str, str]:  # noqa: PLR0911 - o
     Rules: ECS's stop codes and stopped reasons (AWS: "Amazon ECS stopped tasks error messages"); exit codes above 128
     name a signal (128 + n), and none at all means that the container never ran or the infrastructure ended it.
     """
-    said = task.stopped_reason or "no reason given"
+    said = (task.stopped_reason or "no reason given").rstrip(".") + "."
     container = next((container for container in task.containers if container.name == CONTAINER), None)
     exit_code = container.exit_code if container else None
     container_said = (container.reason or "") if container else ""

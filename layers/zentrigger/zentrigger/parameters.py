@@ -56,6 +56,40 @@ def check(
     return problems
 
 
+def check_schemas(content: SnapshotContent) -> list[Problem]:
+    """Give what is wrong with the schemas of a snapshot: those that no parameters could be checked against.
+
+    References may only point into the schema itself; a schema must not make a function fetch anything.
+    """
+    schemas = {"/parameters_schema": content.parameters_schema} | {
+        f"/steps/{_escaped(name)}/parameters_schema": step.parameters_schema for name, step in content.steps.items()
+    }
+    problems = []
+    for pointer, schema in schemas.items():
+        outside = [reference for reference in _references(schema) if not reference.startswith("#")]
+        if outside:
+            problems.append(
+                Problem(pointer, f"References may only point into the schema itself, not to {outside[0]!r}.")
+            )
+            continue
+        try:
+            jsonschema_rs.Draft202012Validator(schema)
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            problems.append(Problem(pointer, f"This is no JSON Schema: {str(error)[:_SHOWN]}"))
+    return problems
+
+
+def _references(schema: Any) -> Iterator[str]:  # noqa: ANN401 - JSON of any shape
+    if isinstance(schema, Mapping):
+        for name, value in schema.items():
+            if name in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
 def _substitutions(values: Any, pointer: str) -> Iterator[Problem]:  # noqa: ANN401 - JSON of any shape
     """Refuse text in which ZenML would put a variable of the task's environment, which holds its secrets."""
     if isinstance(values, str) and _SUBSTITUTION.search(values):

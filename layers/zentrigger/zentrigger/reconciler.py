@@ -1,6 +1,6 @@
 """Carries out what `lifecycle` decides: after a change of a run, after a task's stop, and once a minute for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Protocol
@@ -8,15 +8,17 @@ from typing import Protocol
 from zentrigger.events import TaskState
 from zentrigger.launches import Launcher, Network, Started, launch
 from zentrigger.lifecycle import (
-    LAUNCH_TOKEN_LASTS,
+    AdoptTask,
     Announce,
     Decision,
     End,
+    FindTask,
     Requeue,
-    SettleLaunch,
+    SendAgain,
     StartWaiting,
     StopTask,
     decide,
+    decide_found,
     decide_missing,
     decide_stopped,
 )
@@ -25,8 +27,14 @@ from zentrigger.run_store import ENDED, NoFreeSlotError, RunStore
 from zentrigger.runs import Run, RunStatus
 from zentrigger.timestamps import now
 
-SWEPT_AT_ONCE = 200
-"""How many runs of a status one sweep looks at; the next minute's sees the rest."""
+SWEPT_AT_ONCE = 1000
+"""How many runs of a status one sweep looks at; the template lets no more be active."""
+
+DESCRIBED_AT_ONCE = 100
+"""DescribeTasks takes no more (AWS: DescribeTasks)."""
+
+WAITING_LOOKED_AT = 200
+"""How many waiting runs are looked at for those that may start; some back off."""
 
 STARTED_AT_ONCE = 10
 """How many waiting runs one invocation starts; RunTask takes 20 a second (AWS: ECS throttling)."""
@@ -40,7 +48,7 @@ class Tasks(Launcher, Protocol):
         ...
 
     def describe(self, task_arns: list[str]) -> dict[str, TaskState | None]:
-        """Give the state of tasks, None for those that ECS does not know."""
+        """Give the state of up to 100 tasks, None for those that ECS does not know."""
         ...
 
     def stop(self, task_arn: str, reason: str) -> None:
@@ -56,12 +64,17 @@ class Publisher(Protocol):
         ...
 
 
+class SweepError(Exception):
+    """A sweep could not do all of its work; what it could do is done."""
+
+
 @dataclass
 class SweepReport:
     """What a sweep saw and what it had to do, for the log and for the person on call."""
 
     looked_at: int = 0
     repaired: int = 0
+    failed: int = 0
 
 
 class Reconciler:
@@ -91,10 +104,10 @@ class Reconciler:
         current = self._runs.head(run.run_id)
         if current is None:
             return
-        self._carry_out(current, decide(current, self._clock()))
+        # A slot was given back, or somebody waits. Before the announcement, which needs a service that may be down.
         if current.status.final or run.status == RunStatus.QUEUED:
-            # A slot was given back, or somebody waits.
             self.start_waiting(also=current if current.status == RunStatus.QUEUED else None)
+        self._carry_out(current, decide(current, self._clock()))
 
     def task_stopped(self, task: TaskState) -> None:
         """Act on a task that has stopped; one that is no run's present task is nobody's concern."""
@@ -104,28 +117,29 @@ class Reconciler:
             self._carry_out(run, decide_stopped(run, task))
 
     def sweep(self) -> SweepReport:
-        """Do what the events should have done: needs only the table and ECS."""
+        """Do what the events should have done: needs only the table and ECS.
+
+        What fails for one run does not keep the sweep from the others.
+
+        Raises:
+            SweepError: something failed; the log says what, and the next sweep tries again.
+
+        """
         report = SweepReport()
-        for run in self._runs.active(ENDED, SWEPT_AT_ONCE):
-            self._repair(run, decide(run, self._clock()), report)
         holding = [
             *self._runs.active(RunStatus.STARTING, SWEPT_AT_ONCE),
             *self._runs.active(RunStatus.RUNNING, SWEPT_AT_ONCE),
         ]
-        states = self._tasks.describe([run.task_arn for run in holding if run.task_arn])
-        for run in holding:
-            decision = decide(run, self._clock())
-            if run.task_arn in states and (decision is None or isinstance(decision, StopTask)):
-                state = states[run.task_arn]
-                stopped = decide_stopped(run, state) if state else decide_missing(run, self._clock())
-                decision = stopped or decision
-            self._repair(run, decision, report)
-        for run in self._runs.active(RunStatus.QUEUED, SWEPT_AT_ONCE):
-            if run.cancel_requested_at:
-                self._repair(run, decide(run, self._clock()), report)
-            report.looked_at += 1
-        report.repaired += self.start_waiting()
+        states = self._states(holding, report)
+        cancelled = [run for run in self._runs.active(RunStatus.QUEUED, SWEPT_AT_ONCE) if run.cancel_requested_at]
+        for run in [*holding, *cancelled]:
+            self._guarded(report, self._sweep_run, run, states, report)
+        self._guarded(report, self._count_started, report)
+        for run in self._runs.active(ENDED, SWEPT_AT_ONCE):
+            self._guarded(report, self._sweep_run, run, states, report)
         logger.info("sweep", **asdict(report))
+        if report.failed:
+            raise SweepError(f"{report.failed} things of the sweep failed; see the log before this")
         return report
 
     def start_waiting(self, also: Run | None = None) -> int:
@@ -135,7 +149,7 @@ class Reconciler:
             also: A waiting run that the index may not show yet.
 
         """
-        waiting = {run.run_id: run for run in self._runs.active(RunStatus.QUEUED, 4 * STARTED_AT_ONCE)}
+        waiting = {run.run_id: run for run in self._runs.active(RunStatus.QUEUED, WAITING_LOOKED_AT)}
         if also is not None:
             waiting.setdefault(also.run_id, also)
         started = 0
@@ -150,18 +164,61 @@ class Reconciler:
                 break
             if moved is not None:
                 started += 1
-                self._launch(moved)
+                self._launch(moved, again=False)
         return started
 
-    def _repair(self, run: Run, decision: Decision | None, report: SweepReport) -> None:
+    # ------------------------------------------------------------ the sweep's parts
+
+    def _states(self, runs: list[Run], report: SweepReport) -> dict[str, TaskState | None]:
+        states: dict[str, TaskState | None] = {}
+        task_arns = [run.task_arn for run in runs if run.task_arn]
+        for start in range(0, len(task_arns), DESCRIBED_AT_ONCE):
+            self._guarded(report, self._describe, task_arns[start : start + DESCRIBED_AT_ONCE], states)
+        return states
+
+    def _describe(self, task_arns: list[str], states: dict[str, TaskState | None]) -> None:
+        states.update(self._tasks.describe(task_arns))
+
+    def _sweep_run(self, run: Run, states: Mapping[str, TaskState | None], report: SweepReport) -> None:
         report.looked_at += 1
-        if decision is None:
+        if self._decision(run, states) is None:
+            return
+        # The index may be behind: what is acted on is the head as it stands.
+        current = self._runs.head(run.run_id)
+        decision = self._decision(current, states) if current else None
+        if current is None or decision is None:
             return
         report.repaired += 1
-        logger.warning(
-            "the sweep acts on a run", run_id=run.run_id, status=run.status, decision=type(decision).__name__
-        )
-        self._carry_out(run, decision)
+        did = type(decision).__name__
+        logger.warning("the sweep acts on a run", run_id=run.run_id, status=current.status, decision=did)
+        self._carry_out(current, decision)
+
+    def _decision(self, run: Run, states: Mapping[str, TaskState | None]) -> Decision | None:
+        decision = decide(run, self._clock())
+        if run.task_arn is None or run.task_arn not in states:
+            return decision
+        if decision is not None and not isinstance(decision, StopTask):
+            return decision
+        state = states[run.task_arn]
+        if state is not None:
+            return decide_stopped(run, state) or decision
+        record = self._runs.get(run.run_id)
+        heartbeat = record.progress.heartbeat_at if record and record.progress else None
+        return decide_missing(run, heartbeat, self._clock()) or decision
+
+    def _count_started(self, report: SweepReport) -> None:
+        report.repaired += self.start_waiting()
+
+    def _guarded(self, report: SweepReport, action: Callable[..., None], *arguments: object) -> None:
+        """Do one part of the sweep; what it raises is logged, counted, and raised together at the end."""
+        try:
+            action(*arguments)
+        except Exception:  # noqa: BLE001 - raised together at the end of the sweep
+            report.failed += 1
+            run = next((argument for argument in arguments if isinstance(argument, Run)), None)
+            logger.exception("a part of the sweep failed", run_id=run.run_id if run else None)
+
+    # ------------------------------------------------------------ acting
 
     def _carry_out(self, run: Run, decision: Decision | None) -> None:
         match decision:
@@ -172,31 +229,27 @@ class Reconciler:
                 self._runs.requeue(run, not_before=not_before)
             case StopTask(task_arn, reason):
                 self._tasks.stop(task_arn, reason)
-            case SettleLaunch():
-                self._settle(run)
+            case FindTask():
+                found = self._tasks.find(run.started_by)
+                self._carry_out(run, decide_found(run, found, self._clock()))
+            case AdoptTask(task_arn):
+                self._runs.record_task(run, task_arn)
+            case SendAgain():
+                self._launch(run, again=True)
             case Announce():
                 self._publisher.publish_end(run)
                 self._runs.mark_announced(run)
             case StartWaiting() | None:
                 pass
 
-    def _settle(self, run: Run) -> None:
-        """Find the task of an unanswered launch, or send the same token again: ECS starts no second task for it."""
-        task_arn = self._tasks.find(run.started_by)
-        if task_arn is not None:
-            self._runs.record_task(run, task_arn)
-        elif self._clock() - run.status_at < LAUNCH_TOKEN_LASTS:
-            self._launch(run)
-        else:
-            self._runs.end(
-                run,
-                RunStatus.CANCELLED if run.cancel_requested_at else RunStatus.FAILED,
-                "launch_unknown",
-                "ECS never said whether it started the run's task, and knows none. Check ECS's health, then start the"
-                " run again.",
-            )
-
-    def _launch(self, run: Run) -> None:
-        answer = launch(run, cluster=self._cluster, network=self._network, launcher=self._tasks, records=self._runs)
+    def _launch(self, run: Run, *, again: bool) -> None:
+        answer = launch(
+            run,
+            cluster=self._cluster,
+            network=self._network,
+            launcher=self._tasks,
+            records=self._runs,
+            again=again,
+        )
         if not isinstance(answer, Started):
             logger.warning("a launch was not taken", run_id=run.run_id, answer=answer)

@@ -18,6 +18,11 @@ Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def request_hash(self) -> str:
+        """Same request, same hash, whatever the order of its keys, and whatever is published meanwhile."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+
 
 class StepRequest(_Request):
     """What of a step a request may set."""
@@ -35,15 +40,19 @@ class RunRequest(_Request):
     tags: list[Tag] = Field(default_factory=list, max_length=20)
 
     @property
+    def pipeline_asked(self) -> str:
+        """Give the name of the pipeline."""
+        return self.pipeline
+
+    @property
     def step_parameters(self) -> dict[str, dict[str, JsonValue]]:
         """Give the parameters of the steps, by step."""
         return {name: step.parameters for name, step in self.steps.items()}
 
-    @property
-    def request_hash(self) -> str:
-        """Same request, same hash, whatever the order of its keys."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+    def to_run_request(self, content: SnapshotContent) -> "RunRequest":
+        """Give the request itself, whatever the pipeline is."""
+        del content
+        return self
 
 
 class TutorialRequest(_Request):
@@ -54,14 +63,19 @@ class TutorialRequest(_Request):
     steps: dict[str, StepRequest] = Field(default_factory=dict)
     config_path: JsonValue = None
 
-    def to_run_request(self, content: SnapshotContent | None) -> RunRequest:
+    @property
+    def pipeline_asked(self) -> str:
+        """Give the name of the pipeline."""
+        return self.pipeline_name
+
+    def to_run_request(self, content: SnapshotContent) -> RunRequest:
         """Give the run request that the tutorial's wrapper makes of this body.
 
         The tutorial hands the parameters of steps to the pipeline. So here a step's parameter that the pipeline passes
         to the step itself becomes the pipeline's parameter of that name; any other stays the step's.
 
         Args:
-            content: The pipeline's snapshot; None where there is none, which is for the submission to say.
+            content: The pipeline's snapshot.
 
         Raises:
             InvalidRequestError: `config_path` is given, or two places give one parameter different values.
@@ -77,9 +91,9 @@ class TutorialRequest(_Request):
                 )
             )
         parameters, steps = dict(self.parameters), {}
-        known = content.parameters_schema.get("properties") if content else None
+        known = content.parameters_schema.get("properties")
         for name, step in self.steps.items():
-            spec = content.steps.get(name) if content else None
+            spec = content.steps.get(name)
             kept = {}
             for parameter, value in step.parameters.items():
                 passed_on = spec is not None and parameter in spec.fixed

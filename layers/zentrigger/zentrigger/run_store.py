@@ -1,11 +1,13 @@
-"""The runs table: the one place that writes runs. Every method is one conditional step, safe to repeat."""
+"""The runs table: the one place that writes runs. Every write is one conditional step, safe to repeat."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
 from zentrigger.errors import InvalidRequestError, Problem, QueueFullError
 from zentrigger.items import (
@@ -18,6 +20,7 @@ from zentrigger.items import (
     update_expression,
 )
 from zentrigger.runs import (
+    CONTRACT_VERSION,
     LEGAL_MOVES,
     Assignment,
     Progress,
@@ -41,8 +44,14 @@ ENDED = "ended"
 RETRY_AFTER_SECONDS = 30
 """What a caller is told to wait when the queue is full; a training run takes minutes, so sooner is no use."""
 
+PARTS_KEPT_LONGER = timedelta(days=30)
+"""How much longer the parts of a record are kept: they count from its acceptance, the head from the end."""
+
 MONTHS_LISTED = 24
 """How far back a listing without a pipeline or trigger looks; empty months cost a query each."""
+
+# Not the functions' logger: this module is the task's, too, which has no Lambda toolbox.
+_log = logging.getLogger(__name__)
 
 _CLAIMABLE = "#status = :starting AND #attempt = :attempt AND attribute_not_exists(#cancel_requested_at)"
 
@@ -51,9 +60,6 @@ _CAPACITY = to_item({"run_id": "capacity#all", "part": "capacity"})
 
 class NotClaimableError(Exception):
     """The attempt is not this task's to run: ended, cancelled, superseded, or claimed by another task."""
-
-
-NotClaimable = NotClaimableError
 
 
 class NoFreeSlotError(Exception):
@@ -132,7 +138,7 @@ class RunStore:
         return Creation(queued, replayed=False)
 
     def _put_new(self, run: Run, run_input: RunInput, count: _Count) -> None:
-        names = {"run_id": run.run_id, "expires_at": run.expires_at}
+        names = {"run_id": run.run_id, "expires_at": _parts_expire_at(run)}
         transact(
             self._client,
             [
@@ -166,11 +172,12 @@ class RunStore:
             ExpressionAttributeValues=to_item({":run_id": run_id}),
             ConsistentRead=True,
         )
-        oldest = int(now().timestamp())
-        parts = {part["part"]: part for part in map(from_item, answer["Items"]) if part.get("expires_at", 0) >= oldest}
+        parts = {part["part"]: part for part in map(from_item, answer["Items"])}
         if "head" not in parts or "input" not in parts:
             return None
         run = Run.model_validate(parts["head"])
+        if _expired(run):
+            return None
         progress, result = _body(parts.get("progress"), run), _body(parts.get("result"), run)
         return RunRecord(
             run=run,
@@ -189,15 +196,15 @@ class RunStore:
 
         From an index, so that the newest may be missing for a moment and a head may have moved on.
         """
-        answer = self._client.query(
+        pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="active",
             KeyConditionExpression="#active = :active",
             ExpressionAttributeNames={"#active": "active"},
             ExpressionAttributeValues=to_item({":active": status}),
-            Limit=limit,
+            PaginationConfig={"MaxItems": limit, "PageSize": limit},
         )
-        return tuple(Run.model_validate(from_item(item)) for item in answer["Items"])
+        return tuple(run for page in pages for run in _readable(page["Items"]))
 
     def page(  # noqa: PLR0913 - one keyword a filter
         self,
@@ -254,20 +261,20 @@ class RunStore:
             Limit=limit,
             **arguments,
         )
-        oldest = int(now().timestamp())
-        runs = [Run.model_validate(from_item(item)) for item in answer["Items"]]
         last = answer.get("LastEvaluatedKey")
-        return [run for run in runs if run.expires_at >= oldest], from_item(last) if last else None
+        runs = [run for run in _readable(answer["Items"]) if not _expired(run)]
+        return runs, from_item(last) if last else None
 
     # ------------------------------------------------------------ launching
 
     def record_task(self, run: Run, task_arn: str) -> None:
-        """Keep the ARN of the task that this launch of the run started. An older launch changes nothing."""
-        self._amend(run, {"task_arn": task_arn}, statuses=(RunStatus.STARTING, RunStatus.RUNNING))
+        """Keep the ARN of the task that this launch started. An older launch, or another task, changes nothing."""
+        self._amend(run, {"task_arn": task_arn}, statuses=(RunStatus.STARTING,), absent="task_arn")
 
     def record_refusal(self, run: Run, refusal: Refusal) -> None:
         """Keep that ECS surely refused this launch of the run; `lifecycle` sends it back to waiting or ends it."""
-        self._amend(run, {"refusal": refusal.model_dump(mode="json")}, statuses=(RunStatus.STARTING,))
+        values = {"refusal": refusal.model_dump(mode="json")}
+        self._amend(run, values, statuses=(RunStatus.STARTING,), absent="task_arn")
 
     def start(self, run: Run, *, max_active: int) -> Run | None:
         """Give a waiting run a slot. None: it is no longer waiting.
@@ -310,7 +317,14 @@ class RunStore:
         """End a run and give its slot (or place in the queue) back, in one transaction. None: it has moved on."""
         moment = now()
         moved = run.model_copy(
-            update={"status": status, "status_at": moment, "ended_at": moment, "reason": reason, "message": message}
+            update={
+                "status": status,
+                "status_at": moment,
+                "ended_at": moment,
+                "reason": reason,
+                "message": message,
+                "expires_at": int((moment + timedelta(days=run.retention_days)).timestamp()),
+            }
         )
         count = _count(active=-1, waiting=0) if run.status.holds_slot else _count(active=0, waiting=-1)
         try:
@@ -320,9 +334,10 @@ class RunStore:
         return moved
 
     def request_cancel(self, run: Run) -> Run | None:
-        """Ask for the end of a run; the first request counts. None: it has moved on, look again."""
-        moment = run.cancel_requested_at or now()
-        kept = self._amend(run, {"cancel_requested_at": to_text(moment)}, statuses=(run.status,))
+        """Ask for the end of a run. None: it has moved on, or somebody asked before; look again."""
+        moment = now()
+        values = {"cancel_requested_at": to_text(moment)}
+        kept = self._amend(run, values, statuses=(run.status,), absent="cancel_requested_at")
         return run.model_copy(update={"cancel_requested_at": moment}) if kept else None
 
     def mark_announced(self, run: Run) -> None:
@@ -349,6 +364,10 @@ class RunStore:
         run = record.run
         mine = run.status == RunStatus.RUNNING and run.claimed_by == task_arn and run.attempt == attempt
         if not mine:
+            if run.contract > CONTRACT_VERSION:
+                raise NotClaimableError(
+                    f"the record is of contract {run.contract}; this image knows {CONTRACT_VERSION}"
+                )
             if run.attempt != attempt:
                 raise NotClaimableError(f"attempt {attempt} is not the current one, which is {run.attempt}")
             self._claim(run, task_arn)
@@ -368,6 +387,8 @@ class RunStore:
                 "claimed_by": task_arn,
                 "task_arn": task_arn,
             },
+            # A refusal that a resend of the launch got is proven wrong by the task that claims.
+            remove=["refusal"],
             names=["attempt", "cancel_requested_at"],
         )
         try:
@@ -462,7 +483,7 @@ class RunStore:
                 "part": part,
                 "attempt": run.attempt,
                 "body": body.model_dump_json(),
-                "expires_at": run.expires_at,
+                "expires_at": _parts_expire_at(run),
             }
         )
 
@@ -508,16 +529,16 @@ class RunStore:
             update["ConditionExpression"] = count.condition
         return {"Update": update}
 
-    def _amend(self, run: Run, values: dict[str, Any], *, statuses: tuple[RunStatus, ...]) -> bool:
-        """Set attributes of a head without a change of status, if it is still of one of `statuses`."""
-        expression, names, new_values = update_expression(set_values=values, names=["status", *_FENCE])
+    def _amend(self, run: Run, values: dict[str, Any], *, statuses: tuple[RunStatus, ...], absent: str) -> bool:
+        """Set attributes of a head without a change of status, if it is of one of `statuses` and has no `absent`."""
+        expression, names, new_values = update_expression(set_values=values, names=["status", absent, *_FENCE])
         expected = {f":status{number}": status for number, status in enumerate(statuses)}
         return self._update_if(
             run.run_id,
             expression,
             names,
             {**new_values, **_fence(run), **to_item(expected)},
-            f"#status IN ({', '.join(expected)}) AND {_FENCED}",
+            f"#status IN ({', '.join(expected)}) AND attribute_not_exists(#{absent}) AND {_FENCED}",
         )
 
     def _update_if(  # noqa: PLR0913 - private
@@ -574,6 +595,25 @@ def _head(run: Run) -> dict[str, Any]:
     return head
 
 
+def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
+    """Give the heads that can be read; one that cannot must not hide the others."""
+    for item in items:
+        values = from_item(item)
+        try:
+            yield Run.model_validate(values)
+        except ValidationError:
+            _log.exception("the head of run %s cannot be read", values.get("run_id"))
+
+
+def _expired(run: Run) -> bool:
+    """Tell whether a run's record has expired; DynamoDB deletes it within days (AWS: "Using time to live")."""
+    return run.expires_at is not None and run.expires_at < now().timestamp()
+
+
+def _parts_expire_at(run: Run) -> int:
+    return int((run.accepted_at + timedelta(days=run.retention_days) + PARTS_KEPT_LONGER).timestamp())
+
+
 def _body(part: Mapping[str, Any] | None, run: Run) -> str | None:
     """Give the body of a part, if it is of the run's present attempt."""
     return str(part["body"]) if part is not None and part["attempt"] == run.attempt else None
@@ -622,5 +662,7 @@ def _check_cursor(position: Mapping[str, str], attribute: str, value: str | None
     """Refuse a cursor that another listing gave; DynamoDB would answer it with an error of its own."""
     whole = {"run_id", "part", "created", attribute}
     fits = set(position) in (set(), whole) or (set(position) == {"month"} and attribute == "month")
-    if not fits or (position and value is not None and position[attribute] != value):
+    if attribute == "month" and position:
+        fits = fits and position["month"] in _months_back(None)
+    if not fits or not all(position.values()) or (position and value is not None and position[attribute] != value):
         raise InvalidRequestError([Problem("/cursor", "This cursor is of a listing with other filters.")])

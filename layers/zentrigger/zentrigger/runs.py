@@ -178,7 +178,9 @@ class Run(Record):
     reason: str | None = None
     message: str | None = None
     announced_at: Timestamp | None = None
-    expires_at: int
+    retention_days: int
+    expires_at: int | None = None
+    """Epoch seconds, set at the end: a run that has not ended never expires."""
 
     @property
     def started_by(self) -> str:

@@ -3,10 +3,10 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from zentrigger.catalogue import Pipeline
+from zentrigger.catalogue import Pipeline, SnapshotContent
 from zentrigger.errors import (
     IdempotencyClashError,
     InvalidRequestError,
@@ -19,7 +19,7 @@ from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.launches import Launcher, Network, Started, launch
 from zentrigger.observability import logger
 from zentrigger.parameters import MAX_PARAMETERS_BYTES, check
-from zentrigger.run_requests import RunRequest, canonical
+from zentrigger.run_requests import RunRequest, TutorialRequest, canonical
 from zentrigger.run_store import Creation, RunStore
 from zentrigger.runs import Run, RunInput, RunStatus, Source
 from zentrigger.timestamps import now, to_text
@@ -42,7 +42,7 @@ class Limits:
 
     max_active: int
     max_waiting: int
-    retention: timedelta
+    retention_days: int
 
 
 def run_id_for_key(key_id: str, idempotency_key: str) -> str:
@@ -91,7 +91,12 @@ class Submitter:
         self._clock = clock
 
     def submit(
-        self, request: RunRequest, source: Source, *, run_id: str | None = None, always_queued: bool = False
+        self,
+        asked: RunRequest | TutorialRequest,
+        source: Source,
+        *,
+        run_id: str | None = None,
+        always_queued: bool = False,
     ) -> Creation:
         """Record the run of a request, and launch it if it got a slot.
 
@@ -99,7 +104,7 @@ class Submitter:
         refusal is followed by a later launch or by the run's end.
 
         Args:
-            request: What to run.
+            asked: What to run, as the caller put it.
             source: What asked for it.
             run_id: The run's id, where it follows from what asked; the same id again is a replay.
             always_queued: Whether the run waits, however many do, rather than being refused.
@@ -113,9 +118,11 @@ class Submitter:
 
         """
         try:
-            pipeline = self._checked(request)
+            pipeline = self._pipeline(asked.pipeline_asked)
+            request = asked.to_run_request(pipeline.newest.content)
+            _check(request, pipeline.newest.content)
         except (InvalidRequestError, NotFoundError, TooLargeError) as error:
-            return self._replay_or(error, request, run_id)
+            return self._replay_or(error, asked, run_id)
         moment = self._clock()
         run = Run(
             run_id=run_id or str(uuid.uuid4()),
@@ -126,11 +133,11 @@ class Submitter:
             source=source,
             trigger=source.trigger,
             tags=tuple(request.tags),
-            request_hash=request.request_hash,
+            request_hash=asked.request_hash,
             rank=to_text(moment),
             accepted_at=moment,
             status_at=moment,
-            expires_at=int((moment + self._limits.retention).timestamp()),
+            retention_days=self._limits.retention_days,
         )
         run_input = RunInput(
             source=pipeline.newest.content.source,
@@ -143,48 +150,59 @@ class Submitter:
         try:
             creation = self._runs.create(run, run_input, max_active=self._limits.max_active, max_waiting=max_waiting)
         except QueueFullError as error:
-            return self._replay_or(error, request, run_id)
+            return self._replay_or(error, asked, run_id)
         if creation.replayed:
-            return _same(creation.run, request)
+            return _same(creation.run, asked)
         logger.info("a run was recorded", run_id=run.run_id, pipeline=run.pipeline, status=creation.run.status)
         if creation.run.status == RunStatus.STARTING:
             return Creation(self._launch(creation.run), replayed=False)
         return creation
 
-    def _checked(self, request: RunRequest) -> Pipeline:
-        pipeline = self._catalogue.pipeline(request.pipeline)
+    def _pipeline(self, name: str) -> Pipeline:
+        pipeline = self._catalogue.pipeline(name)
         if pipeline is None:
             raise NotFoundError(
-                f"No pipeline {request.pipeline!r} is published. GET /pipelines lists those that are;"
+                f"No pipeline {name!r} is published. GET /pipelines lists those that are;"
                 " `zentrigger publish` adds one."
             )
-        size = len(canonical([request.parameters, request.step_parameters]).encode())
-        if size > MAX_PARAMETERS_BYTES:
-            raise TooLargeError(
-                f"The parameters are {size} bytes, of {MAX_PARAMETERS_BYTES} at most. Put the data in S3, pass its URL."
-            )
-        problems = check(pipeline.newest.content, request.parameters, request.step_parameters)
-        if problems:
-            raise InvalidRequestError(problems)
         return pipeline
 
     def _launch(self, run: Run) -> Run:
-        answer = launch(run, cluster=self._cluster, network=self._network, launcher=self._launcher, records=self._runs)
+        try:
+            answer = launch(
+                run, cluster=self._cluster, network=self._network, launcher=self._launcher, records=self._runs
+            )
+        except Exception:  # noqa: BLE001 - whatever it was, it is logged, and the run stands
+            # The run is recorded, and that is what the caller is told; the sweep settles its launch.
+            logger.exception("what became of a launch could not be kept", run_id=run.run_id)
+            return run
         if isinstance(answer, Started):
             return run.model_copy(update={"task_arn": answer.task_arn})
         logger.warning("a launch was not taken", run_id=run.run_id, answer=answer)
         return run
 
-    def _replay_or(self, error: ZentriggerError, request: RunRequest, run_id: str | None) -> Creation:
+    def _replay_or(self, error: ZentriggerError, asked: RunRequest | TutorialRequest, run_id: str | None) -> Creation:
         """Give the run that was recorded under this id before; the replay wins over what would be refused now."""
         record = self._runs.get(run_id) if run_id else None
         if record is None:
             raise error
-        return _same(record.run, request)
+        return _same(record.run, asked)
 
 
-def _same(run: Run, request: RunRequest) -> Creation:
-    if run.request_hash != request.request_hash:
+def _check(request: RunRequest, content: SnapshotContent) -> None:
+    """Raise what is wrong with a request's parameters."""
+    size = len(canonical([request.parameters, request.step_parameters]).encode())
+    if size > MAX_PARAMETERS_BYTES:
+        raise TooLargeError(
+            f"The parameters are {size} bytes, of {MAX_PARAMETERS_BYTES} at most. Put the data in S3, pass its URL."
+        )
+    problems = check(content, request.parameters, request.step_parameters)
+    if problems:
+        raise InvalidRequestError(problems)
+
+
+def _same(run: Run, asked: RunRequest | TutorialRequest) -> Creation:
+    if run.request_hash != asked.request_hash:
         raise IdempotencyClashError(
             f"This idempotency key was used for another request, whose run is {run.run_id}. Use a new key."
         )

@@ -1,7 +1,6 @@
 """Puts the pieces together for each function, once a process: settings, clients, stores."""
 
 import os
-from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecs import ECSClient
 
-# A function lives 20 s; its calls must fail, and be told of, before that.
-_PATIENT = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+# A function that answers HTTP lives 20 s: three tries of one call must end well before that.
+_PATIENT = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
 # RunTask's own retries would hide a first send of unknown fate behind a second one.
 _ONCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
 
@@ -132,7 +131,7 @@ def submitter(settings: SubmitSettings, max_waiting: int = 0) -> Submitter:
         limits=Limits(
             max_active=settings.max_active_runs,
             max_waiting=max_waiting,
-            retention=timedelta(days=settings.run_retention_days),
+            retention_days=settings.run_retention_days,
         ),
     )
 

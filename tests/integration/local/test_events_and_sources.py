@@ -336,3 +336,15 @@ def test_a_long_poll_blocks_nobody(running: Running) -> None:
     sent = time.monotonic()
     waiter.join(timeout=10)
     assert got[0] - sent < 0.5
+
+
+def test_what_curl_uploads_is_kept(running: Running) -> None:
+    """`curl --data-binary` calls every file a form; S3 keeps the bytes all the same."""
+    bucket = running.cloud.outputs["Bucket"]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    url = f"{running.cloud.endpoint_url}/{bucket}/curl.csv"
+
+    assert requests.put(url, data=b"a=b&c", headers=form, timeout=10).status_code == 200
+
+    assert _s3(running).get_object(Bucket=bucket, Key="curl.csv")["Body"].read() == b"a=b&c"
+    assert running.receive("Seen")

@@ -55,8 +55,7 @@ def test_a_model_is_trained_and_a_later_run_predicts_with_it(
     training = task.run(
         "pipelines.training:training_pipeline",
         pipeline="training_pipeline",
-        parameters={"test_size": 0.3},
-        steps={"train_model": {"model_type": "gradient_boosting"}},
+        parameters={"test_size": 0.3, "model_type": "gradient_boosting"},
         enable_cache=False,
         tags=["nightly"],
     )
@@ -130,6 +129,14 @@ def test_a_stopped_task_says_so_and_leaves_nothing(make_task: Callable[..., Task
     assert "sleeps" in (task.report.message or "")
     assert task.report.zenml_run_id
     assert not alive(int(started.read_text()))
+
+
+def test_a_parameter_of_a_step_is_set(make_task: Callable[..., Task]) -> None:
+    """One that the pipeline leaves at its default."""
+    task = make_task()
+    report = task.run("hard_cases:scaling_pipeline", steps={"scale": {"factor": 21}})
+    assert report.outcome == "succeeded", task.log[-4000:]
+    assert [output.value for output in report.outputs if output.name == "scaled"] == [21]
 
 
 def test_a_dynamic_pipeline_gives_its_own_outputs(make_task: Callable[..., Task]) -> None:

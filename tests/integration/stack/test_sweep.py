@@ -10,9 +10,9 @@ from zentrigger.runs import Refusal, Report, Run, RunStatus, Source
 SUCCESS = Report(outcome="succeeded")
 
 
-def a_minute_ago() -> datetime:
+def two_minutes_ago() -> datetime:
     """Give a moment at which a launch's caller has surely ended by now."""
-    return datetime.now(UTC) - timedelta(minutes=1)
+    return datetime.now(UTC) - timedelta(minutes=2)
 
 
 def record(stack: Stack, **values: Any) -> Run:
@@ -52,7 +52,7 @@ def sweep(stack: Stack) -> None:
 
 def test_a_run_that_was_recorded_and_never_launched_is_launched(stack: Stack) -> None:
     """The function died between the record and RunTask. Two sweeps launch it once: the token is the same."""
-    run = record(stack, accepted_at=a_minute_ago())
+    run = record(stack, accepted_at=two_minutes_ago())
 
     sweep(stack)
 
@@ -77,7 +77,7 @@ def test_a_task_whose_answer_was_lost_is_adopted(stack: Stack) -> None:
     unrecorded = factories.run(task_definition=_definition(stack))
     # In this order, for the stream wakes `lifecycle` as soon as the run is recorded.
     arn = launch_by_hand(stack, unrecorded)
-    run = record(stack, run_id=unrecorded.run_id, accepted_at=a_minute_ago())
+    run = record(stack, run_id=unrecorded.run_id, accepted_at=two_minutes_ago())
 
     sweep(stack)
 
@@ -91,7 +91,7 @@ def test_a_stop_whose_event_was_lost_is_found(stack: Stack) -> None:
     arn = launch_by_hand(stack, unrecorded)
     stack.tasks.run(arn)
     stack.tasks.exit(arn, 137)
-    run = record(stack, run_id=unrecorded.run_id, accepted_at=a_minute_ago(), task_arn=arn)
+    run = record(stack, run_id=unrecorded.run_id, accepted_at=two_minutes_ago(), task_arn=arn)
 
     sweep(stack)
 
@@ -102,7 +102,7 @@ def test_a_stop_whose_event_was_lost_is_found(stack: Stack) -> None:
 def test_a_task_that_ecs_forgot_is_lost_after_a_while(stack: Stack) -> None:
     """Not at once: ECS may not know a new task yet."""
     gone = "arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef"
-    young = record(stack, accepted_at=a_minute_ago(), task_arn=gone)
+    young = record(stack, accepted_at=two_minutes_ago(), task_arn=gone)
     old = record(stack, accepted_at=datetime.now(UTC) - timedelta(hours=2), task_arn=gone)
 
     sweep(stack)
@@ -128,14 +128,17 @@ def test_a_refusal_is_acted_on(stack: Stack) -> None:
 
 
 def test_a_cancelled_launch_of_unknown_fate_ends_as_cancelled(stack: Stack) -> None:
-    """Nobody knows whether there is a task: the sweep finds out, stops it, and no runner may claim it."""
-    run = record(stack, accepted_at=a_minute_ago())
-    assert stack.call("DELETE", f"/runs/{run.run_id}").status_code == 202
+    """Nobody knows whether there is a task: none is started for it, and after a while there is none."""
+    young = record(stack, accepted_at=datetime.now(UTC))
+    assert stack.call("DELETE", f"/runs/{young.run_id}").status_code == 202
 
     sweep(stack)
-    sweep(stack)
 
-    assert stack.ended(run.run_id)["status"] == "cancelled"
+    standing = stack.runs().head(young.run_id)
+    assert standing is not None
+    assert standing.status == RunStatus.STARTING
+    assert stack.tasks_of(young.run_id) == []
+    stack.runs().end(standing, RunStatus.CANCELLED, "test", None)
 
 
 def _definition(stack: Stack) -> str:

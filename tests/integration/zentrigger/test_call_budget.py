@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -54,7 +53,7 @@ def test_an_accepted_run_is_two_writes_and_one_launch(dynamodb_moto: "DynamoDBCl
         cluster="c",
         network=Network(("s",), ("g",), "ENABLED"),
         task_definition="t:1",
-        limits=Limits(max_active=9, max_waiting=0, retention=timedelta(days=1)),
+        limits=Limits(max_active=9, max_waiting=0, retention_days=1),
     )
 
     def accept() -> None:

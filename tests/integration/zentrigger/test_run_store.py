@@ -1,5 +1,7 @@
 """The runs table, on moto and on DynamoDB Local; what claims atomicity, under threads on DynamoDB Local."""
 
+import base64
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,7 +11,7 @@ import pytest
 
 from tests.factories import MOMENT, TASK, run, run_input
 from zentrigger.errors import InvalidRequestError, QueueFullError
-from zentrigger.items import from_item
+from zentrigger.items import from_item, to_cursor
 from zentrigger.run_store import ENDED, Creation, NoFreeSlotError, NotClaimableError, RunStore
 from zentrigger.runs import Progress, Refusal, Report, Run, RunStatus, StepProgress
 
@@ -95,11 +97,15 @@ def test_a_replay_gives_the_run_as_it_stands(store: RunStore, dynamodb: "DynamoD
 
 def test_an_expired_record_is_none(store: RunStore) -> None:
     """DynamoDB deletes what has expired within days; until then it does not count."""
-    old = run(expires_at=int((datetime.now(UTC) - timedelta(hours=1)).timestamp()))
+    old = run(retention_days=0)
     create(store, old)
+    assert store.get(old.run_id) is not None, "what has not ended never expires"
+    store.end(create(store, old).run, RunStatus.FAILED, None, None)
+    time.sleep(2.1)
     assert store.get(old.run_id) is None
+    assert store.page(limit=5).runs == ()
 
-    again = create(store, old.model_copy(update={"expires_at": 4_000_000_000}), max_active=5)
+    again = create(store, old.model_copy(update={"accepted_at": datetime.now(UTC)}), max_active=5)
 
     assert not again.replayed
     assert store.get(old.run_id) is not None
@@ -165,10 +171,61 @@ def test_asking_to_cancel_again_changes_nothing(store: RunStore) -> None:
     first = store.request_cancel(running)
     assert first is not None
 
-    again = store.request_cancel(first)
+    assert store.request_cancel(running) is None
 
-    assert again is not None
-    assert again.cancel_requested_at == first.cancel_requested_at
+    assert store.head(running.run_id) == first
+
+
+def test_a_task_is_recorded_once_and_no_refusal_after_it(store: RunStore) -> None:
+    """What a stale reader or a second launch says does not replace the task that is known."""
+    created = create(store, run()).run
+    store.record_task(created, TASK)
+    store.record_task(created, TASK + "0")
+    store.record_refusal(created, Refusal(launch=1, transient=False, reason="r", message="m"))
+
+    standing = store.head(created.run_id)
+    assert standing is not None
+    assert (standing.task_arn, standing.refusal) == (TASK, None)
+
+
+def test_a_claim_proves_a_refusal_wrong(store: RunStore) -> None:
+    """The task that claims was started, whatever a repetition of its launch was told."""
+    created = create(store, run()).run
+    store.record_refusal(created, Refusal(launch=1, transient=False, reason="r", message="m"))
+
+    store.claim(created.run_id, 1, TASK)
+
+    standing = store.head(created.run_id)
+    assert standing is not None
+    assert standing.refusal is None
+
+
+def test_a_record_of_a_later_contract_is_not_claimed(store: RunStore) -> None:
+    """An old image does not guess what a newer record means."""
+    created = create(store, run(contract=99)).run
+    with pytest.raises(NotClaimableError, match="contract"):
+        store.claim(created.run_id, 1, TASK)
+
+
+def test_a_head_that_cannot_be_read_hides_no_other(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Neither from the sweep nor from a list."""
+    broken, sound = create(store, run(), max_active=5).run, create(store, run(), max_active=5).run
+    dynamodb.update_item(
+        TableName="RunsTable",
+        Key={"run_id": {"S": broken.run_id}, "part": {"S": "head"}},
+        UpdateExpression="SET attempt = :text",
+        ExpressionAttributeValues={":text": {"S": "x"}},
+    )
+
+    assert [found.run_id for found in store.active(RunStatus.STARTING, 5)] == [sound.run_id]
+    assert [found.run_id for found in store.page(limit=5, pipeline=sound.pipeline).runs] == [sound.run_id]
+
+
+def test_many_are_all_seen(store: RunStore) -> None:
+    """And no more than were asked for."""
+    made = {create(store, run(), max_active=50).run.run_id for _ in range(12)}
+    assert {found.run_id for found in store.active(RunStatus.STARTING, 100)} == made
+    assert len(store.active(RunStatus.STARTING, 5)) == 5
 
 
 @pytest.mark.parametrize(
@@ -295,7 +352,10 @@ def test_cursors_of_other_lists_are_refused(store: RunStore) -> None:
         create(store, run())
     cursor = store.page(limit=1).cursor
     assert cursor is not None
-    for wrong in ({"cursor": cursor, "pipeline": "training_pipeline"}, {"cursor": "nonsense"}, {"cursor": "e30x"}):
+    forged = [to_cursor(position) for position in ({"month": "1999-01"}, {"month": "x"}, {"month": ""})]
+    nested = base64.urlsafe_b64encode(b"[" * 20_000).decode()
+    others = [{"cursor": text} for text in (*forged, nested, "nonsense", "e30x")]
+    for wrong in ({"cursor": cursor, "pipeline": "training_pipeline"}, *others):
         with pytest.raises(InvalidRequestError):
             store.page(limit=1, **wrong)  # type: ignore[arg-type]
 

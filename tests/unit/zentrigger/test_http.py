@@ -15,7 +15,7 @@ from zentrigger.errors import (
     UnsupportedMediaTypeError,
     ZentriggerError,
 )
-from zentrigger.http import MAX_BODY_BYTES, STATUS_OF, query_number, query_text, read_body
+from zentrigger.http import MAX_BODY_BYTES, STATUS_OF, entity_tags, no_query, query_number, query_text, read_body
 from zentrigger.openapi import document, page
 from zentrigger.run_requests import RunRequest
 
@@ -55,6 +55,7 @@ def test_a_body_is_read_also_in_base64_and_with_a_charset() -> None:
         '{"pipeline": "\\ud800"}',
         '{"parameters": {"n": ' + "9" * 5000 + "}}",
         "[" * 100_000,
+        '{"pipeline": "p", "parameters": {"a": ' + "[" * 70 + "]" * 70 + "}}",
         b"\xff\xfe",
     ],
 )
@@ -101,11 +102,24 @@ def test_what_is_wrong_is_pointed_at(body: object, pointers: set[str]) -> None:
     assert {problem.pointer for problem in caught.value.problems} == pointers
 
 
-@pytest.mark.parametrize("text", ["-1", "21", "1.5", "x", "", "\u0661", "9" * 50])
+@pytest.mark.parametrize("text", ["-1", "0", "21", "1.5", "x", "", "\u0661", "9" * 50])
 def test_numbers_of_the_query_are_bounded(text: str) -> None:
     """Whole, and from 0 to the most."""
     with pytest.raises(InvalidRequestError):
-        query_number(event(queryStringParameters={"wait": text}), "wait", 0, 20)
+        query_number(event(queryStringParameters={"wait": text}), "wait", 1, least=1, most=20)
+
+
+def test_entity_tags_are_compared_weakly() -> None:
+    """A proxy may weaken them, and a client may send several."""
+    assert entity_tags('W/"a", "b"') == {'"a"', '"b"'}
+    assert entity_tags("") == frozenset()
+
+
+def test_writes_take_no_query() -> None:
+    """`?dry_run=true` must not start a run."""
+    no_query(event())
+    with pytest.raises(InvalidRequestError, match="dry_run"):
+        no_query(event(queryStringParameters={"dry_run": "true"}))
 
 
 def test_unknown_and_empty_filters_are_refused() -> None:

@@ -50,6 +50,8 @@ def _client_error(code: str, status: int, message: str = "said", **extra: Any) -
         ({"tasks": [], "failures": []}, Unknown),
         (_client_error("ThrottlingException", 400), ("throttled", True)),
         (_client_error("ClientException", 400, "You've reached the limit on the number of tasks"), ("capacity", True)),
+        (_client_error("LimitExceededException", 400), ("throttled", True)),
+        (_client_error("ExpiredTokenException", 400), ("throttled", True)),
         (_client_error("InvalidParameterException", 400, "subnet-1 does not exist"), ("launch_refused", False)),
         (_client_error("AccessDeniedException", 400), ("launch_not_permitted", False)),
         (_client_error("ConflictException", 400, resourceIds=[TASK]), Started(TASK)),
@@ -96,3 +98,16 @@ def test_what_is_kept_of_an_answer(answer: object, kept: Callable[[Mock, Run], N
     assert launch(standing, cluster="c", network=NETWORK, launcher=launcher, records=records) == answer
 
     kept(records, standing)
+
+
+def test_a_refused_repetition_says_nothing_of_the_first_send() -> None:
+    """Unless it is ECS's answer to the token itself."""
+    standing = run(status="starting")
+    for refused, kept in (
+        (Refused(transient=True, reason="throttled", message="m"), 0),
+        (Refused(transient=True, reason="capacity", message="m", for_good=True), 1),
+    ):
+        records, launcher = Mock(), Mock(spec=Launcher)
+        launcher.run_task.return_value = refused
+        launch(standing, cluster="c", network=NETWORK, launcher=launcher, records=records, again=True)
+        assert records.record_refusal.call_count == kept

@@ -7,17 +7,22 @@ import pytest
 
 from tests.factories import MOMENT, TASK, run, stopped_task
 from zentrigger.lifecycle import (
+    CANCEL_SETTLES_AFTER,
     LAUNCH_SETTLES_AFTER,
+    LAUNCH_TOKEN_LASTS,
     LONGEST_BACKOFF,
     TASK_MAY_BE_UNSEEN,
+    AdoptTask,
     Announce,
     Decision,
     End,
+    FindTask,
     Requeue,
-    SettleLaunch,
+    SendAgain,
     StartWaiting,
     StopTask,
     decide,
+    decide_found,
     decide_missing,
     decide_stopped,
 )
@@ -36,7 +41,7 @@ FORBIDDEN = Refusal(launch=1, transient=False, reason="launch_refused", message=
         pytest.param({"status": "queued", "not_before": MOMENT}, StartWaiting(), id="and has not done so long enough"),
         pytest.param({"status": "starting"}, None, id="a launch under way is left alone"),
         pytest.param(
-            {"status": "starting", "status_at": MOMENT - LAUNCH_SETTLES_AFTER}, SettleLaunch(), id="until it is old"
+            {"status": "starting", "status_at": MOMENT - LAUNCH_SETTLES_AFTER}, FindTask(), id="until it is old"
         ),
         pytest.param(
             {"status": "starting", "task_arn": TASK, "status_at": MOMENT - timedelta(hours=1)}, None, id="slow"
@@ -155,10 +160,52 @@ def test_a_task_that_ecs_does_not_know_is_lost_only_after_a_while() -> None:
     """ECS is eventually consistent: a new task may be unknown for a moment."""
     standing = run(status="running", task_arn=TASK, status_at=MOMENT)
 
-    assert decide_missing(standing, MOMENT + TASK_MAY_BE_UNSEEN - timedelta(seconds=1)) is None
-    decision = decide_missing(standing, MOMENT + TASK_MAY_BE_UNSEEN)
+    assert decide_missing(standing, None, MOMENT + TASK_MAY_BE_UNSEEN - timedelta(seconds=1)) is None
+    decision = decide_missing(standing, None, MOMENT + TASK_MAY_BE_UNSEEN)
     assert isinstance(decision, End)
     assert decision.reason == "task_lost"
+
+
+def test_a_task_that_beats_is_not_lost() -> None:
+    """Whatever DescribeTasks says."""
+    standing = run(status="running", task_arn=TASK, status_at=MOMENT)
+    later = MOMENT + timedelta(hours=1)
+
+    assert decide_missing(standing, later - timedelta(seconds=15), later) is None
+    assert decide_missing(standing, later - TASK_MAY_BE_UNSEEN, later) is not None
+
+
+def test_what_becomes_of_an_unanswered_launch() -> None:
+    """Found: adopted. Not found: the same token again, while it lasts. Cancelled: never sent again."""
+    young = MOMENT + LAUNCH_SETTLES_AFTER
+    standing = run(status="starting", status_at=MOMENT)
+    cancelled = standing.model_copy(update={"cancel_requested_at": MOMENT})
+
+    assert decide_found(standing, TASK, young) == AdoptTask(TASK)
+    assert decide_found(cancelled, TASK, young) == AdoptTask(TASK)
+    assert decide_found(standing, None, young) == SendAgain()
+    assert decide_found(cancelled, None, young) is None
+    ended = decide_found(cancelled, None, MOMENT + CANCEL_SETTLES_AFTER)
+    assert isinstance(ended, End)
+    assert ended.status == RunStatus.CANCELLED
+    unknown = decide_found(standing, None, MOMENT + LAUNCH_TOKEN_LASTS)
+    assert isinstance(unknown, End)
+    assert unknown.reason == "launch_unknown"
+
+
+def test_the_task_that_claimed_is_the_runs_task_whatever_was_launched_since() -> None:
+    """A second launch of the same attempt may have been recorded; its end is not the run's, the claimer's is."""
+    standing = run(status="running", launch=2, claimed_by=TASK, task_arn=TASK)
+    first_launch = standing.model_copy(update={"launch": 1})
+
+    assert decide_stopped(standing, stopped_task(standing, task_arn=TASK + "0")) is None
+    assert isinstance(decide_stopped(standing, stopped_task(first_launch)), End)
+
+
+def test_a_refusal_of_a_launch_that_has_a_task_is_nothing() -> None:
+    """Neither before nor after the claim."""
+    assert decide(run(status="running", task_arn=TASK, refusal=FORBIDDEN), MOMENT) is None
+    assert decide(run(status="starting", task_arn=TASK, refusal=THROTTLED), MOMENT) is None
 
 
 def test_final_statuses_have_no_way_out() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.factories import TRAINING
-from zentrigger.parameters import check
+from zentrigger.parameters import check, check_schemas
 
 
 def test_good_parameters_pass() -> None:
@@ -67,6 +67,31 @@ def test_steps_of_a_dynamic_pipeline_take_nothing() -> None:
     (problem,) = check(TRAINING.model_copy(update={"dynamic": True}), {}, {"train_model": {"trees": 1}})
 
     assert "dynamic" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "nonsense"}, "nonsense"),
+        ({"properties": {"a": {"pattern": "("}}}, "JSON Schema"),
+        ({"$ref": "https://example.com/schema"}, "itself"),
+        ({"properties": {"a": {"$ref": "file:///etc/passwd"}}}, "itself"),
+        ({"properties": {"a": {"$ref": "#/$defs/missing"}}}, "JSON Schema"),
+    ],
+)
+def test_schemas_that_cannot_be_used_are_refused(schema: dict[str, Any], said: str) -> None:
+    """When they are published, and without fetching anything."""
+    (problem,) = check_schemas(TRAINING.model_copy(update={"parameters_schema": schema}))
+
+    assert problem.pointer == "/parameters_schema"
+    assert said in problem.detail
+
+
+def test_good_schemas_pass() -> None:
+    """Also those that refer to themselves."""
+    assert check_schemas(TRAINING) == []
+    tree = {"$ref": "#/$defs/tree", "$defs": {"tree": {"properties": {"next": {"$ref": "#/$defs/tree"}}}}}
+    assert check_schemas(TRAINING.model_copy(update={"parameters_schema": tree})) == []
 
 
 def test_long_values_are_not_repeated_whole() -> None:

@@ -1,6 +1,5 @@
 """Recording and launching, with doubles at the edges."""
 
-from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock
 
@@ -38,10 +37,10 @@ class Bench:
             cluster="c",
             network=Network(("s",), ("g",), "ENABLED"),
             task_definition="t:1",
-            limits=Limits(max_active=1, max_waiting=1, retention=timedelta(days=1)),
+            limits=Limits(max_active=1, max_waiting=1, retention_days=1),
             clock=lambda: MOMENT,
         )
-        wanted = RunRequest.model_validate({"pipeline": "training_pipeline"} | request)
+        wanted = request.pop("body", None) or RunRequest.model_validate({"pipeline": "training_pipeline"} | request)
         return submitter.submit(wanted, SOURCE, run_id=run_id)
 
 
@@ -53,7 +52,7 @@ def test_a_run_is_recorded_then_launched() -> None:
 
     assert created.task_arn == TASK
     assert created.snapshot == "training_pipeline:1"
-    assert created.expires_at == int((MOMENT + timedelta(days=1)).timestamp())
+    assert (created.retention_days, created.expires_at) == (1, None)
     assert bench.runs.create.call_args.args[1].parameters == {"test_size": 0.5}
 
 
@@ -62,6 +61,14 @@ def test_what_ecs_answers_does_not_undo_the_record(answer: object) -> None:
     """A recorded run is answered as one."""
     bench = Bench()
     bench.launcher.run_task.return_value = answer
+
+    assert bench.submit().run.status == RunStatus.STARTING
+
+
+def test_a_launch_whose_answer_cannot_be_kept_does_not_undo_the_record() -> None:
+    """The caller is told of its run; the sweep settles the launch."""
+    bench = Bench()
+    bench.runs.record_task.side_effect = ConnectionError("no table")
 
     assert bench.submit().run.status == RunStatus.STARTING
 
@@ -146,6 +153,20 @@ def test_the_tutorials_contradictions_and_paths_are_refused() -> None:
         "/config_path",
         "/steps/load_data/parameters/data_url",
     }
+
+
+def test_a_replay_of_the_tutorials_body_outlives_a_publication() -> None:
+    """Its hash is of the body as it was sent, whatever the pipeline makes of it meanwhile."""
+    body = TutorialRequest.model_validate(
+        {"pipeline_name": "training_pipeline", "steps": {"load_data": {"parameters": {"data_url": "x"}}}}
+    )
+    changed = TRAINING.model_copy(update={"steps": {}})
+
+    assert body.to_run_request(TRAINING) != body.to_run_request(changed)
+    bench = Bench()
+    recorded = run(request_hash=body.request_hash)
+    bench.runs.create.side_effect = lambda *_arguments, **_limits: Creation(recorded, replayed=True)
+    assert bench.submit("id", body=body).replayed
 
 
 def test_the_tutorials_unknown_step_is_still_unknown() -> None:

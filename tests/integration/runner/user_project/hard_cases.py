@@ -83,3 +83,15 @@ def dynamic_pipeline(
     for _ in range(count - 1):
         value = double(value)
     return value, with_nan, large
+
+
+@step
+def scale(value: int, factor: int = 2) -> Annotated[int, "scaled"]:
+    """Multiply a number."""
+    return factor * value
+
+
+@pipeline
+def scaling_pipeline() -> None:
+    """Leave a parameter of a step at its default, which a run may set."""
+    scale(first())
