@@ -62,10 +62,18 @@ class EcsLauncher:
         return arns[0] if arns else None
 
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskState | None]:
-        """Give the state of up to 100 tasks; None for one that ECS does not know (it forgets an hour after the end)."""
-        answer = self._client.describe_tasks(cluster=self._cluster, tasks=list(task_arns))
-        missing = {failure["arn"]: None for failure in answer["failures"] if failure["reason"] == "MISSING"}
-        return missing | {task["taskArn"]: task_state(task) for task in answer["tasks"]}
+        """Give the state of up to 100 tasks; None for one that ECS does not know (it forgets an hour after the end).
+
+        A task of another cluster (one that the stack had before) is not known; asking for it would fail the whole call.
+        """
+        states: dict[str, TaskState | None] = {}
+        own = [arn for arn in task_arns if arn.split("/")[-2:-1] == [self._cluster]]
+        states |= dict.fromkeys(set(task_arns) - set(own))
+        if own:
+            answer = self._client.describe_tasks(cluster=self._cluster, tasks=own)
+            states |= {failure["arn"]: None for failure in answer["failures"] if failure["reason"] == "MISSING"}
+            states |= {task["taskArn"]: task_state(task) for task in answer["tasks"]}
+        return states
 
     def stop(self, task_arn: str, reason: str) -> None:
         """Ask ECS to stop a task. A task that ECS no longer knows is stopped already."""

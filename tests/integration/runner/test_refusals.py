@@ -42,14 +42,14 @@ def test_everything_that_is_wrong_with_steps_is_said_at_once() -> None:
         TRAINING,
         steps={
             "train_modell": {"model_type": "random_forest"},
-            "train_model": {"modeltype": 1, "train_table": 1, "target": "other"},
+            "train_model": {"modeltype": 1, "train_table": 1, "target": "s3cret"},
         },
     )
     assert "steps.train_modell: the pipeline has no such step, it has load_data, preprocess" in message
     assert "train_model.parameters.modeltype: the step has no such parameter" in message
     assert "train_model.parameters.train_table: the step gets this from another step" in message
     assert "train_model.parameters.target: the pipeline sets this itself" in message
-    assert "other" not in message
+    assert "s3cret" not in message
 
 
 def test_values_of_a_wrong_type_are_refused_at_steps_too() -> None:

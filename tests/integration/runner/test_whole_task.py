@@ -80,7 +80,7 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
         rank="0",
         accepted_at=moment,
         status_at=moment,
-        expires_at=int(moment.timestamp()) + 3600,
+        retention_days=1,
     )
     store = RunStore(TABLE, client)
     told = RunInput(source="pipelines:training_pipeline", steps={"evaluate": {"secret": "never shown"}})

@@ -111,3 +111,17 @@ def test_a_refused_repetition_says_nothing_of_the_first_send() -> None:
         launcher.run_task.return_value = refused
         launch(standing, cluster="c", network=NETWORK, launcher=launcher, records=records, again=True)
         assert records.record_refusal.call_count == kept
+
+
+def test_tasks_of_another_cluster_are_not_asked_for() -> None:
+    """ECS would refuse the whole call for one of them."""
+    client = Mock()
+    own, gone, foreign = (f"arn:aws:ecs:r:1:task/{name}" for name in ("c/1", "c/2", "old/3"))
+    task = {"taskArn": own, "lastStatus": "RUNNING"}
+    client.describe_tasks.return_value = {"tasks": [task], "failures": [{"arn": gone, "reason": "MISSING"}]}
+
+    states = EcsLauncher("c", client, Mock()).describe([own, gone, foreign])
+
+    client.describe_tasks.assert_called_once_with(cluster="c", tasks=[own, gone])
+    assert states[own] is not None
+    assert (states[gone], states[foreign]) == (None, None)
