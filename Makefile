@@ -7,6 +7,8 @@
 PYTHONS := python3.11 python3.12 python3.13 python3 python
 STAMP := .venv/.installed
 AWS_SAM_CLI := aws-sam-cli==1.170.0
+CFN_LINT := cfn-lint==1.58.0
+CHECKOV := checkov==3.3.30
 # Where the packages are that are no installed ones; what the tests and mypy read from pyproject.toml.
 PACKAGES := .:layers/zentrigger:client
 
@@ -19,12 +21,10 @@ export UV_PYTHON_DOWNLOADS := never
 CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
 export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
 export SAM_CLI_TELEMETRY := 0
-# Only read, never called: `sam validate` wants to know a Region.
-export AWS_DEFAULT_REGION ?= eu-central-1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------------------------------------------------- running
 
@@ -42,6 +42,23 @@ up: $(STAMP) ## keep the embedded AWS running; Ctrl-C ends it (SCHEDULE="rate(1 
 test: $(STAMP) ## run all tests (ARGS="-k name" for some)
 	@python -m pytest $(ARGS)
 
+# A ZenML server needs packages that nothing else here does: an environment of its own, from the same lock file.
+ZENML_SERVER_VENV := .local/zenml-server/venv
+
+.PHONY: test-zenml-server
+test-zenml-server: $(STAMP) ## run the tests that need a ZenML server (6 minutes; 130 MB to download the first time)
+	@UV_PROJECT_ENVIRONMENT=$(ZENML_SERVER_VENV) uv sync --quiet --frozen --only-group zenml-server
+	@ZENTRIGGER_ZENML_SERVER_PYTHON=$(CURDIR)/$(ZENML_SERVER_VENV)/bin/python \
+		python -m pytest tests/zenml_server -m zenml_server -o log_cli=true -o log_cli_level=INFO $(ARGS)
+
+.PHONY: test-image
+test-image: $(STAMP) ## build the image without Docker and run it (2 minutes the first time; root, buildah, crun, debootstrap)
+	@python -m pytest tests/image -m image $(ARGS)
+
+.PHONY: test-artifacts
+test-artifacts: $(STAMP) ## build what is deployed, with SAM and for this machine, and run it (1 minute; 60 MB to download)
+	@ZENTRIGGER_SAM="uvx --quiet --from $(AWS_SAM_CLI) sam" python -m pytest tests/artifacts $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and format; import-linter: who may know whom
 	@ruff check .
@@ -52,10 +69,15 @@ lint: $(STAMP) ## ruff: rules and format; import-linter: who may know whom
 types: $(STAMP) ## mypy, strict, sources and tests
 	@mypy .
 
+# These three run apart from .venv: they would hold back its packages.
 .PHONY: validate
-validate: $(STAMP) ## sam validate --lint (SAM CLI runs apart from .venv: it would hold back its packages)
-	@echo "Checking template.yaml with $(AWS_SAM_CLI) (about 60 MB to download the first time)"
+# Only read, never called: `sam validate` wants to know a Region. A deployment must not get one by default.
+validate: export AWS_DEFAULT_REGION ?= eu-central-1
+validate: $(STAMP) ## template.yaml: sam validate --lint, cfn-lint for all Regions, checkov (200 MB to download the first time)
+	@echo "Checking template.yaml with $(AWS_SAM_CLI), $(CFN_LINT) and $(CHECKOV)"
 	@uvx --quiet --from "$(AWS_SAM_CLI)" sam validate --lint
+	@uvx --quiet --from "$(CFN_LINT)" cfn-lint --regions ALL_REGIONS -- template.yaml
+	@uvx --quiet --from "$(CHECKOV)" checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
 
 .PHONY: check
 check: lint types validate test ## everything that CI checks
@@ -68,6 +90,42 @@ format: $(STAMP) ## rewrite the sources as ruff wants them
 .PHONY: build
 build: $(STAMP) ## sam build: functions and layers, ready for sam deploy
 	@uvx --quiet --from "$(AWS_SAM_CLI)" sam build
+
+# -------------------------------------------------------------------------------------------------------- deploying
+# docs/deploy.md tells the whole way. Every step may be repeated; what is there already is left as it is.
+
+STAGE ?= dev
+DEPLOY = @python -m deploy $(1) --stage "$(STAGE)" $(if $(REGION),--region "$(REGION)")
+
+.PHONY: deploy
+deploy: $(STAMP) ## build and deploy to AWS, publish, and try it with a real run (STAGE=dev, REGION=eu-central-1)
+	@$(MAKE) --no-print-directory deploy-image
+	@$(MAKE) --no-print-directory deploy-stack
+	@$(MAKE) --no-print-directory deploy-publish
+	@$(MAKE) --no-print-directory deploy-smoke
+
+.PHONY: deploy-build
+deploy-build: build ## sam build, as make build
+
+.PHONY: deploy-image
+deploy-image: $(STAMP) ## build the image of this commit and push it to ECR (BUILD_OPTIONS="--secret …" for docker)
+	$(call DEPLOY,image) $(if $(BUILD_OPTIONS),--build-options='$(BUILD_OPTIONS)')
+
+.PHONY: deploy-stack
+deploy-stack: deploy-build ## sam deploy with that image (IMAGE_URI=repository@sha256:… for another one)
+	$(call DEPLOY,stack) --sam 'uvx --quiet --from $(AWS_SAM_CLI) sam' $(if $(IMAGE_URI),--image-uri "$(IMAGE_URI)")
+
+.PHONY: deploy-publish
+deploy-publish: $(STAMP) ## publish the pipelines, with a key that is made the first time and kept in Secrets Manager
+	$(call DEPLOY,publish)
+
+.PHONY: deploy-smoke
+deploy-smoke: $(STAMP) ## ask for /health, and run training_pipeline to its end (SMOKE="--pipeline name" for another)
+	$(call DEPLOY,smoke) $(SMOKE)
+
+.PHONY: destroy
+destroy: $(STAMP) ## say what deleting the stack would delete and keep; do it with YES=1
+	$(call DEPLOY,destroy) $(if $(YES),--yes)
 
 .PHONY: clean
 clean: ## remove .venv, caches and what the embedded AWS left

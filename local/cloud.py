@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from local.access import AccessControl, roles_of_task_definitions
 from local.clients import Clients, client_environment
 from local.containers import ProcessRuntime
 from local.deploy import Stack, deploy, sends_events
@@ -23,9 +24,11 @@ from local.function_log import FunctionLog
 from local.functions import Functions, asynchronous_settings, deploy_functions
 from local.gateway import Gateway, read_stage
 from local.http_server import free_port
+from local.iam_requests import Surroundings
 from local.images import ImageStore
 from local.layers import CodeStore
 from local.moto_backend import MotoBackend
+from local.permissions import require_task_permissions
 from local.sam import read_template
 from local.sources import Source, connect_sources
 from local.task_neighbours import TaskNeighbours
@@ -116,6 +119,7 @@ class Cloud:
         self.bus: EventBus
         self.ecs: Ecs
         self.functions: Functions | None = None
+        self.access: AccessControl
         self._endpoint: AwsEndpoint
         self._gateway: Gateway
         self._neighbours: TaskNeighbours
@@ -220,6 +224,11 @@ class Cloud:
     def _connect(self) -> None:
         """Connect the stack's parts, from the ones that are called to the ones that call."""
         stack = self.stack
+        require_task_permissions(stack)
+        self._neighbours.roles = roles_of_task_definitions(stack)
+        task_definition = self._neighbours.task_definition
+        self.access = AccessControl(stack, Surroundings(self._region, stack.account_id, task_definition))
+        self._endpoint.access = self.access
         self._connect_tasks(self._container_runtime or self._processes())
         self._closers.append(("The tasks", self._close_tasks))
         stage = read_stage(stack) if any(stack.of_kind("AWS::ApiGatewayV2::Api")) else None

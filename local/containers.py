@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from local.access import role_environment
 from local.container_logs import LogEvent, LogStream, OutputFile, copy_output
 from local.container_metadata import MetadataServer
 from local.ecs_tasks import ContainerExit
@@ -202,11 +203,18 @@ class _TaskProcess:
             **environment,
             **image,
             **self._runtime.environment,
+            **self._credentials(),
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
             "ECS_CONTAINER_METADATA_URI_V4": metadata_uri,
             **{name: self._runtime.secrets(arn) for name, arn in self._task.container.secrets.items()},
             **self._task.container.environment,
         }
+
+    def _credentials(self) -> Mapping[str, str]:
+        """Give the task's own role in place of the host's credentials, where there are any."""
+        if "AWS_ACCESS_KEY_ID" not in self._runtime.environment:
+            return {}
+        return role_environment(self._task.definition.get("taskRoleArn"))
 
     def _command(self) -> list[str]:
         command = [*self._task.container.entry_point, *self._task.container.command]

@@ -18,6 +18,7 @@ from local.errors import TemplateError, invalid
 from local.intrinsics import UNRESOLVED, Evaluator, Scope, is_concrete
 from local.moto_backend import ACCOUNT_ID, PARTITION, MotoBackend
 from local.resources import MOTO_TYPES, OWN_TYPES, check_supported
+from local.rules import check_rules
 from local.sam import CODE_BUCKET, CloudFormationTemplate, CodeSource, transform_template
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local.clients import Clients
+    from local.iam import Call
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Stack:
     resources: Mapping[str, Resource]
     outputs: Mapping[str, str]
     arns: Mapping[str, str] = field(default_factory=dict)
+    service_calls: list[tuple[str, Call]] = field(default_factory=list)
+    """What AWS's services do by themselves with roles of the stack (logical ids): collected while it is connected."""
 
     def of_kind(self, kind: str) -> Iterator[Resource]:
         """Yield the resources of one type, in the template's order."""
@@ -131,6 +135,7 @@ class _Deployment:
         self._declared: dict[str, Mapping[str, Any]] = {}
 
     def run(self) -> Stack:
+        check_rules(self._template.body.get("Rules", {}), self._template.parameters)
         before = Evaluator(self._scope, self._lookup_before)
         self._declared = self._select(before)
         self._check_dependencies()
@@ -207,7 +212,8 @@ class _Deployment:
         value = self._backend.attribute(self._stack_name, logical_id, attribute)
         if value is None:
             raise KeyError(attribute)
-        return value
+        # AWS gives a log group's ARN with the streams' part ("Return values" of AWS::Logs::LogGroup); moto does not.
+        return f"{value}:*" if (kind, attribute) == ("AWS::Logs::LogGroup", "Arn") else value
 
     def _own(self, logical_id: str, kind: str, attribute: str | None) -> Any:
         """Ref and GetAtt of a resource that moto does not know."""

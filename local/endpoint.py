@@ -22,6 +22,7 @@ from local.s3_events import Creation, Sequencer, creation_of, object_created_det
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from local.access import AccessControl
     from local.workers import Answer
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
@@ -66,6 +67,7 @@ class AwsEndpoint:
         self.tasks: TaskApi | None = None
         self.functions: FunctionApi | None = None
         self.publish: Callable[[Event], None] | None = None
+        self.access: AccessControl | None = None
         self.event_buckets: frozenset[str] = frozenset()
         self._backend = backend
         self._sequencer = Sequencer()
@@ -85,8 +87,13 @@ class AwsEndpoint:
         self._server.close()
 
     def answer(self, request: Request) -> Response:
-        """Answer one AWS request."""
+        """Answer one AWS request, if its caller may make it."""
         service = _service(request)
+        if self.access is None:
+            return self._answer(service, request)
+        return self.access.guard(service, request, self._answer)
+
+    def _answer(self, service: str, request: Request) -> Response:
         action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
         if service == "ecs" and self.tasks is not None and action in self.tasks.ACTIONS:
             return self._run_task_api(self.tasks, action, request)

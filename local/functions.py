@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from local.access import role_environment
 from local.clients import Clients, client_environment
 from local.errors import TemplateError, invalid
 from local.function_log import FunctionLog
@@ -40,6 +41,7 @@ _RETRY_DELAYS_SECONDS: Final = (1.0, 2.0)
 """Lambda waits one and two minutes; the embedded AWS is impatient."""
 _MAX_ENVIRONMENT_BYTES: Final = 4096
 _ASYNCHRONOUS_THREADS: Final = 16
+_LOG_ACTIONS: Final = ("logs:CreateLogStream", "logs:PutLogEvents")
 _RESERVED = frozenset({
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN", "AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "_HANDLER",
@@ -432,10 +434,13 @@ def _environment(stack: Stack, function: Resource, handler: str, folder: Path, e
         group == known.physical_id for known in stack.of_kind("AWS::Logs::LogGroup")
     ):
         raise invalid(function.logical_id, f"its log group {group} is not of this stack.")
-    aws = client_environment(endpoint_url=endpoint_url, region=stack.region)
+    streams = f"arn:aws:logs:{stack.region}:{stack.account_id}:log-group:{group}:log-stream:any"
+    # Without them the function runs and leaves no trace (Lambda Developer Guide, "Sending function logs").
+    require_role_actions(stack, function, _LOG_ACTIONS, streams, needed_by=function.logical_id)
     return {
         **given,
-        **aws,
+        **client_environment(endpoint_url=endpoint_url, region=stack.region),
+        **role_environment(str(function["Role"])),
         "AWS_SESSION_TOKEN": "local",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function['Runtime']}",
         "AWS_LAMBDA_FUNCTION_NAME": function.physical_id,

@@ -7,16 +7,17 @@ Not an IAM simulator: it knows the operators that such policies use, and calls a
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from local.errors import invalid
+from local.iam import Call, PolicyError, granting, listed, matches, role_statements, statement_applies
 
 if TYPE_CHECKING:
     from local.deploy import Resource, Stack
 
 _MANAGED = {
+    "AWSLambdaBasicExecutionRole": frozenset({"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}),
     "AWSLambdaSQSQueueExecutionRole": frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}),
     "AWSLambdaDynamoDBExecutionRole": frozenset({
         "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
@@ -34,7 +35,7 @@ def require_invoke_permission(
             str(permission["FunctionName"]) in names
             and permission["Principal"] == service
             and permission["Action"] in {"lambda:InvokeFunction", "lambda:*"}
-            and _arn_matches(source_arn, str(permission.get("SourceArn", "*")))
+            and matches(source_arn, str(permission.get("SourceArn", "*")))
             and permission.get("SourceAccount", stack.account_id) == stack.account_id
         ):
             return
@@ -46,13 +47,20 @@ def require_invoke_permission(
 
 def require_queue_permission(stack: Stack, queue: Resource, *, source_arn: str, needed_by: str) -> None:
     """Raise TemplateError unless a QueuePolicy lets EventBridge send to `queue` on behalf of `source_arn`."""
-    context = {"aws:SourceArn": source_arn, "aws:SourceAccount": stack.account_id}
+    context = (("aws:SourceAccount", stack.account_id), ("aws:SourceArn", source_arn))
+    call = Call("sqs:SendMessage", stack.arn(queue.logical_id), context)
     for policy in stack.of_kind("AWS::SQS::QueuePolicy"):
         if queue.physical_id not in [str(url) for url in policy["Queues"]]:
             continue
-        for statement in _list(policy["PolicyDocument"]["Statement"]):
-            if _names_service(statement.get("Principal"), "events.amazonaws.com") and _allows(
-                policy.logical_id, statement, "sqs:SendMessage", stack.arn(queue.logical_id), context
+        for statement in listed(policy["PolicyDocument"]["Statement"]):
+            try:
+                applies = statement_applies(statement, call)
+            except PolicyError as error:
+                raise invalid(policy.logical_id, f"the embedded AWS: {error}") from error
+            if (
+                applies
+                and statement["Effect"] == "Allow"
+                and _names_service(statement.get("Principal"), "events.amazonaws.com")
             ):
                 return
     raise invalid(
@@ -66,54 +74,47 @@ def require_role_actions(
     stack: Stack, function: Resource, actions: Iterable[str], resource_arn: str, *, needed_by: str
 ) -> None:
     """Raise TemplateError for the first action that the function's role does not allow on the resource."""
-    role = stack.by_arn(str(function["Role"]))
+    _require(stack, function, str(function["Role"]), actions, resource_arn, needed_by)
+
+
+def require_task_permissions(stack: Stack) -> None:
+    """Raise TemplateError if ECS could not read a task definition's secrets.
+
+    Rules: ECS Developer Guide, "Amazon ECS task execution IAM role".
+    """
+    for definition in stack.of_kind("AWS::ECS::TaskDefinition"):
+        for container in definition["ContainerDefinitions"]:
+            for secret in container.get("Secrets", []):
+                # Behind the ARN may follow which of its parts and versions is meant.
+                arn = ":".join(str(secret["ValueFrom"]).split(":")[:7])
+                action = "secretsmanager:GetSecretValue" if ":secretsmanager:" in arn else "ssm:GetParameters"
+                _require(stack, definition, str(definition["ExecutionRoleArn"]), [action], arn, definition.logical_id)
+
+
+def _require(  # noqa: PLR0913, PLR0917 - whose role, for what, and for whom
+    stack: Stack, user: Resource, role_arn: str, actions: Iterable[str], resource_arn: str, needed_by: str
+) -> None:
+    role = stack.by_arn(role_arn)
     if role is None:
-        raise invalid(function.logical_id, "its Role is not a role of this stack.")
+        raise invalid(user.logical_id, "its role is not a role of this stack.")
     managed = {
         action for arn in role.get("ManagedPolicyArns", []) for action in _MANAGED.get(str(arn).rpartition("/")[2], ())
     }
-    statements = [
-        statement for policy in role.get("Policies", []) for statement in _list(policy["PolicyDocument"]["Statement"])
-    ]
+    statements = role_statements(role.properties)
     for action in actions:
+        call = Call(action, resource_arn)
         if action in managed:
             continue
-        if not any(_allows(role.logical_id, statement, action, resource_arn, {}) for statement in statements):
+        try:
+            allowed = bool(granting(statements, call))
+        except PolicyError as error:
+            raise invalid(role.logical_id, str(error)) from error
+        if not allowed:
             raise invalid(
                 needed_by,
-                f"{role.logical_id}, the role of {function.logical_id}, does not allow {action} on {resource_arn}.",
+                f"{role.logical_id}, the role of {user.logical_id}, does not allow {action} on {resource_arn}.",
             )
-
-
-def _allows(policy_id: str, statement: Mapping[str, Any], action: str, arn: str, context: Mapping[str, str]) -> bool:
-    if statement.get("Effect") != "Allow":
-        return False
-    actions = [str(one).lower() for one in _list(statement.get("Action", []))]
-    if not any(fnmatch.fnmatchcase(action.lower(), one) for one in actions):
-        return False
-    if not any(_arn_matches(arn, str(one)) for one in _list(statement.get("Resource", []))):
-        return False
-    return all(
-        _condition_holds(policy_id, operator, key, wanted, context)
-        for operator, pairs in statement.get("Condition", {}).items()
-        for key, wanted in pairs.items()
-    )
-
-
-def _condition_holds(policy_id: str, operator: str, key: str, wanted: Any, context: Mapping[str, str]) -> bool:
-    if operator not in {"StringEquals", "ArnEquals", "ArnLike", "StringLike"}:
-        raise invalid(policy_id, f"the embedded AWS cannot judge the condition operator {operator}.")
-    value = context.get(key)
-    if value is None:
-        return False
-    if operator == "StringEquals":
-        return value in [str(one) for one in _list(wanted)]
-    return any(_arn_matches(value, str(one)) for one in _list(wanted))
-
-
-def _arn_matches(arn: str, pattern: str) -> bool:
-    # fnmatch knows brackets, IAM does not.
-    return fnmatch.fnmatchcase(arn, pattern.replace("[", "[[]"))
+        stack.service_calls.append((role.logical_id, call))
 
 
 def _names_service(principal: Any, service: str) -> bool:
@@ -121,8 +122,4 @@ def _names_service(principal: Any, service: str) -> bool:
         return True
     if not isinstance(principal, Mapping):
         return False
-    return service in _list(principal.get("Service", [])) or "*" in _list(principal.get("AWS", []))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return service in listed(principal.get("Service", [])) or "*" in listed(principal.get("AWS", []))

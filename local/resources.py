@@ -52,6 +52,7 @@ MOTO_TYPES: Mapping[str, frozenset[str]] = {
             "RuntimePlatform",
             "Tags",
             "TaskRoleArn",
+            "Volumes",
         }
     ),
     "AWS::Events::Rule": frozenset({"Description", "EventPattern", "Name", "ScheduleExpression", "State", "Targets"}),

@@ -38,7 +38,12 @@ _IDLE_SECONDS: Final = 1.0
 """How long a poller waits for a signal before it looks anyway: for messages whose visibility time-out has ended."""
 _DEFAULT_CONCURRENCY: Final = 5
 _RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-_STREAM_ACTIONS = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+_STREAM_ACTIONS = (
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+)
 _QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _COMMON_KEYS = frozenset({
     "BatchSize", "DestinationConfig", "Enabled", "EventSourceArn", "FilterCriteria", "FunctionName",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from local.clients import Clients
 
@@ -19,6 +19,8 @@ class TaskNeighbours:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self.roles: Mapping[str, Mapping[str, str]] = {}
+        """Roles of task definitions by ARN: moto's CloudFormation leaves them out."""
         self._streams: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
@@ -29,7 +31,7 @@ class TaskNeighbours:
         except ClientError as error:
             raise KeyError(reference) from error
         definition: dict[str, Any] = answer["taskDefinition"]
-        return definition
+        return {**definition, **self.roles.get(str(definition["taskDefinitionArn"]), {})}
 
     def cluster_exists(self, name: str) -> bool:
         """Return whether there is an active cluster of that name or ARN."""

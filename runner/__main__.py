@@ -1,12 +1,14 @@
-"""`python -m runner`: what a task's container runs.
+"""`python -m runner`: what a task's container runs; `python -m runner --self-test`: whether its image is sound.
 
-Exit codes: 0 a success was reported, or there was nothing to do; 1 a failure was reported; 64 the environment is wrong;
-69 ECS does not say which task this is; 75 the record could not be reached.
+Exit codes: 0 a success was reported, or there was nothing to do; 1 a failure was reported; 64 the environment or the
+command line is wrong; 69 ECS does not say which task this is; 75 the record could not be reached. Those of the
+self-test: 0 all is well; 1 something is not, and its output names it.
 """
 
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 import boto3
 from botocore.config import Config
@@ -65,5 +67,18 @@ def main() -> int:
     return 0 if report.outcome == "succeeded" else 1
 
 
+def command(arguments: Sequence[str]) -> int:
+    """Do what the command line says: nothing, or --self-test."""
+    if not arguments:
+        return main()
+    if list(arguments) != ["--self-test"]:
+        print("usage: python -m runner [--self-test]", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return EX_USAGE
+    # Imports ZenML, which the parent of a run is spared.
+    from runner.self_test import self_test  # noqa: PLC0415
+
+    return 0 if self_test() else 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""All that the stack's functions and tasks do with AWS, done once, so that their permissions can be held to it."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from local.cloud import Cloud
+from local.containers import ManualRuntime
+from local.iam import Call, Statement, role_statements
+from local.prepare import prepare_stack
+from tests import factories
+from tests.factories import TRAINING
+from tests.integration.stack.conftest import Stack, sample
+from zentrigger.runs import Refusal, Report, RunStatus, Source
+
+SUCCESS = Report(outcome="succeeded")
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:zenml-a1b2c3"
+DATASET = "pipelines/data/breast_cancer.csv"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one deployed stack's roles say, and what was done with them."""
+
+    policies: dict[str, tuple[Statement, ...]]
+    calls: frozenset[tuple[str, Call]]
+
+
+def evidence_of(cloud: Cloud) -> Evidence:
+    """Take down what a running stack has seen so far."""
+    roles = cloud.stack.of_kind("AWS::IAM::Role")
+    policies = {role.logical_id: role_statements(role.properties) for role in roles}
+    return Evidence(policies, frozenset([*cloud.access.allowed_calls, *cloud.stack.service_calls]))
+
+
+def functions_evidence() -> Evidence:
+    """Let each function make each of its calls; what tasks do is done by hand."""
+    tasks = ManualRuntime(obedient=True)
+    parameters = {
+        "MaxActiveRuns": "2",
+        "ScheduledTrigger": "nightly",
+        "ZenmlStoreUrl": "https://zenml.example.com",
+        "ZenmlApiKeySecretArn": SECRET,
+    }
+    with Cloud(parameters=parameters, container_runtime=tasks, api_port=0, aws_port=0) as cloud:
+        stack = Stack(cloud, tasks, "")
+        stack.key = stack.invoke("AdminFunction", sample("admin_create_first_key"))["key"]
+        _operate(stack)
+        _run(stack)
+        _arrive(stack)
+        _sweep(stack)
+        return evidence_of(cloud)
+
+
+def tasks_evidence() -> Evidence:
+    """Train on an object of the data bucket, and predict with the model: real tasks, real ZenML."""
+    with Cloud(parameters={"TaskMemory": "2048"}, api_port=0, aws_port=0) as cloud:
+        stack = Stack(cloud, ManualRuntime(), prepare_stack(cloud, print).api_key)
+        bucket = cloud.outputs["DataBucket"]
+        stack.client("s3").upload_file(DATASET, bucket, "training/table.csv")
+        training = _followed(stack, "training_pipeline", data_url=f"s3://{bucket}/training/table.csv")
+        (model,) = (output["uri"] for output in training["outputs"] if output["name"] == "model")
+        _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=DATASET)
+        return evidence_of(cloud)
+
+
+def _ok(stack: Stack, method: str, path: str, body: Any = None) -> Any:
+    answer = stack.call(method, path, body)
+    assert answer.ok, answer.text
+    return answer.json() if answer.content else None
+
+
+def _operate(stack: Stack) -> None:
+    _ok(stack, "POST", "/snapshots", TRAINING.model_dump(mode="json"))
+    key = _ok(stack, "POST", "/keys", {"name": "n", "scopes": ["read"]})
+    _ok(stack, "GET", "/keys")
+    _ok(stack, "DELETE", f"/keys/{key['id']}")
+    for name, definition in {
+        "arrivals": {"type": "s3", "pipeline": TRAINING.pipeline},
+        "nightly": {"type": "schedule", "pipeline": TRAINING.pipeline},
+        "other": {"type": "schedule", "pipeline": TRAINING.pipeline},
+    }.items():
+        _ok(stack, "PUT", f"/triggers/{name}", definition)
+    _ok(stack, "GET", "/triggers")
+    _ok(stack, "GET", "/triggers/other")
+    _ok(stack, "GET", "/triggers/other/receipts")
+    _ok(stack, "DELETE", "/triggers/other")
+
+
+def _run(stack: Stack) -> None:
+    """Two that run, one that waits; one that is cancelled; an ambiguous repetition."""
+    first, second, third = (stack.post_run() for _ in range(3))
+    stack.finish(first["run_id"], SUCCESS)
+    stack.task_of(third["run_id"])
+    stack.claim(second["run_id"])
+    _ok(stack, "GET", f"/runs/{second['run_id']}/logs")
+    for path in ("/runs", f"/runs?pipeline={TRAINING.pipeline}", "/runs?trigger=nightly", "/pipelines"):
+        _ok(stack, "GET", path)
+    _ok(stack, "GET", f"/pipelines/{TRAINING.pipeline}")
+    for run in (second, third):
+        _ok(stack, "DELETE", f"/runs/{run['run_id']}")
+    for run in (first, second, third):
+        stack.ended(run["run_id"])
+    body = {"pipeline": TRAINING.pipeline}
+    headers = {"Idempotency-Key": "k"}
+    assert stack.call("POST", "/runs", body, headers=headers).status_code == 202
+    # Refused on its own, and answered by the run that has the key.
+    assert stack.call("POST", "/runs", body | {"parameters": {"nobody": 1}}, headers=headers).status_code == 422
+    _end_all(stack)
+
+
+def _arrive(stack: Stack) -> None:
+    stack.client("s3").put_object(Bucket=stack.cloud.outputs["DataBucket"], Key="incoming/a.csv", Body=b"x")
+    stack.wait(lambda: stack.call("GET", "/runs?trigger=arrivals").json()["items"])
+    assert stack.invoke("OnEventFunction", sample("on_event_schedule")) == {"batchItemFailures": []}
+    # What a trigger cannot have: perhaps its run is there already, so it is looked up.
+    unfit = {"type": "s3", "pipeline": TRAINING.pipeline, "prefix": "un", "parameters": {"test_size": "{object.size}"}}
+    _ok(stack, "PUT", "/triggers/unfit", unfit)
+    stack.client("s3").put_object(Bucket=stack.cloud.outputs["DataBucket"], Key="unfit", Body=b"x")
+    (receipt,) = stack.wait(lambda: _ok(stack, "GET", "/triggers/unfit/receipts")["items"])
+    assert receipt["outcome"] == "rejected", receipt
+    _end_all(stack)
+
+
+def _sweep(stack: Stack) -> None:
+    """Leave a launch that nobody sent, a task that is lost, a refusal, and a cancel that stopped nothing."""
+    definition = stack.cloud.stack.resources["TaskDefinition"].physical_id
+    runs = stack.runs()
+
+    def recorded(minutes: int = 3, **values: Any) -> Any:
+        run = factories.run(
+            task_definition=definition,
+            source=Source(type="http", key_id="k"),
+            accepted_at=datetime.now(UTC) - timedelta(minutes=minutes),
+            **values,
+        )
+        created = runs.create(run, factories.run_input(), max_active=2, max_waiting=None).run
+        assert created.status == RunStatus.STARTING
+        return created
+
+    unsent = recorded()
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    standing = stack.wait(lambda: head if (head := runs.head(unsent.run_id)) and head.task_arn else None)
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    assert runs.request_cancel(standing)
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    assert stack.ended(unsent.run_id)["status"] == "cancelled"
+    lost = recorded(120, task_arn="arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef")
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    assert stack.ended(lost.run_id)["reason"] == "task_lost"
+    refused = recorded()
+    runs.record_refusal(refused, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
+    stack.wait(lambda: (head := runs.head(refused.run_id)) and head.launch == 2)
+    _end_all(stack)
+
+
+def _end_all(stack: Stack) -> None:
+    active = [run for run in stack.call("GET", "/runs?limit=100").json()["items"] if run["ended_at"] is None]
+    for run in active:
+        _ok(stack, "DELETE", f"/runs/{run['run_id']}")
+    for run in active:
+        stack.ended(run["run_id"])
+
+
+def _followed(stack: Stack, pipeline: str, **parameters: str) -> dict[str, Any]:
+    run = stack.post_run(pipeline=pipeline, parameters=parameters)
+    for _ in range(6):
+        ended: dict[str, Any] = _ok(stack, "GET", f"/runs/{run['run_id']}?wait=20")
+        if ended["ended_at"]:
+            break
+    assert ended["status"] == "succeeded", json.dumps(ended)
+    return ended

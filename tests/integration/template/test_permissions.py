@@ -1,0 +1,81 @@
+"""Roles allow exactly what functions and tasks do: no call is refused, and no permission is there for nothing.
+
+The embedded AWS refuses what a role does not allow, so that the first half is shown by everything that works. For the
+second, each permission is taken away in turn: some call that was made must then be refused.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.iam import Call, Statement, granting, listed
+from tests.integration.template.flows import Evidence, functions_evidence, tasks_evidence
+from tests.unit.template.checks import statements_of
+from tests.unit.template.view import whole
+
+pytestmark = pytest.mark.timeout(300)
+
+Permission = tuple[str, int, int, int]
+"""Role, and the numbers of statement, action and resource."""
+
+
+@pytest.fixture(scope="module")
+def evidence() -> tuple[Evidence, ...]:
+    """Let functions and tasks do all that they do."""
+    return functions_evidence(), tasks_evidence()
+
+
+def permissions() -> Iterator[Any]:
+    """Give each action on each resource of each role."""
+    for role, properties in whole().of("AWS::IAM::Role"):
+        for number, statement in enumerate(statements_of(properties)):
+            for action_number, action in enumerate(listed(statement["Action"])):
+                resources = listed(statement["Resource"])
+                for resource_number in range(len(resources)):
+                    which = f" {resource_number + 1}" if len(resources) > 1 else ""
+                    permission = (role, number, action_number, resource_number)
+                    yield pytest.param(permission, id=f"{role} {action}{which}")
+
+
+def without(statements: tuple[Statement, ...], permission: Permission) -> tuple[Statement, ...]:
+    """Give the statements without one action on one resource."""
+    _, number, action_number, resource_number = permission
+    statement = statements[number]
+    actions, resources = listed(statement["Action"]), listed(statement["Resource"])
+    kept = [
+        {**statement, "Action": [action], "Resource": [resource]}
+        for i, action in enumerate(actions)
+        for j, resource in enumerate(resources)
+        if (i, j) != (action_number, resource_number)
+    ]
+    return (*statements[:number], *kept, *statements[number + 1 :])
+
+
+def refused(evidence: Evidence, role: str, statements: tuple[Statement, ...]) -> list[Call]:
+    """Give the calls of a role that its statements do not allow."""
+    return [call for caller, call in evidence.calls if caller == role and not granting(statements, call)]
+
+
+def test_all_calls_are_allowed(evidence: tuple[Evidence, ...]) -> None:
+    """Each names its role, action and resource; and every role makes some."""
+    for one in evidence:
+        for role, statements in one.policies.items():
+            assert refused(one, role, statements) == [], role
+    assert {role for one in evidence for role, _ in one.calls} == set(evidence[0].policies)
+
+
+@pytest.mark.parametrize("permission", list(permissions()))
+def test_a_removed_permission_is_missed(evidence: tuple[Evidence, ...], permission: Permission) -> None:
+    """A permission that nothing here uses is one too many: take it out, or let `flows` use it."""
+    role, number, action_number, resource_number = permission
+    missed = []
+    for one in evidence:
+        if number < len(one.policies[role]):
+            missed += refused(one, role, without(one.policies[role], permission))
+    statement = evidence[0].policies[role][number]
+    action = listed(statement["Action"])[action_number]
+    resource = listed(statement["Resource"])[resource_number]
+
+    assert missed, f"{role}: nothing uses {action} on {resource}"
+    assert {call.action for call in missed} == {action}

@@ -1,0 +1,121 @@
+"""What the stores ask DynamoDB for uses the keys that `checks.KEYS` says: recorded from the stores themselves."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tests import factories
+from tests.unit.template.checks import KEYS
+from zentrigger.catalogue_store import CatalogueStore
+from zentrigger.errors import NotFoundError
+from zentrigger.key_store import KeyStore
+from zentrigger.run_store import RunStore
+from zentrigger.runs import RunStatus
+from zentrigger.trigger_store import TriggerStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class Recorder:
+    """A DynamoDB client that has nothing and writes down what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
+        def ask(**request: Any) -> dict[str, Any]:
+            self.requests.append((operation, request))
+            return {"Items": []}
+
+        return ask
+
+    def get_paginator(self, operation: str) -> Any:
+        """Give a paginator with one empty page."""
+        recorder = self
+
+        class Paginator:
+            def paginate(self, **request: Any) -> list[dict[str, Any]]:
+                recorder.requests.append((operation, request))
+                return [{"Items": []}]
+
+        return Paginator()
+
+
+def asked(table: str, use: Callable[["DynamoDBClient"], object]) -> list[tuple[str, dict[str, Any]]]:
+    """Give what a use of a store asks for, single actions of transactions included."""
+    recorder = Recorder()
+    with suppress(NotFoundError):  # there is nothing, which is not what is looked at here
+        use(cast("DynamoDBClient", recorder))
+    flat: list[tuple[str, dict[str, Any]]] = []
+    for operation, request in recorder.requests:
+        actions = request.get("TransactItems", [{operation: request}])
+        flat += [(kind, action) for entry in actions for kind, action in entry.items()]
+    assert flat
+    assert {action["TableName"] for _, action in flat} == {table}
+    return flat
+
+
+def starting() -> Any:
+    """Give a run that holds a slot."""
+    return factories.run(status=RunStatus.STARTING, status_at=datetime.now(UTC))
+
+
+USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
+    "a run": ("RunsTable", lambda client: RunStore("RunsTable", client).get("r")),
+    "a head": ("RunsTable", lambda client: RunStore("RunsTable", client).head("r")),
+    "active runs": ("RunsTable", lambda client: RunStore("RunsTable", client).active("queued", 1)),
+    "runs of a pipeline": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1, pipeline="p")),
+    "runs of a trigger": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1, trigger="t")),
+    "runs of a month": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1)),
+    "recording a run": (
+        "RunsTable",
+        lambda client: RunStore("RunsTable", client).create(
+            starting(), factories.run_input(), max_active=1, max_waiting=1
+        ),
+    ),
+    "ending a run": (
+        "RunsTable",
+        lambda client: RunStore("RunsTable", client).end(starting(), RunStatus.FAILED, "r", "m"),
+    ),
+    "a pipeline": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipeline("p")),
+    "pipelines": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipelines()),
+    "publishing": (
+        "CatalogueTable",
+        lambda client: CatalogueStore("CatalogueTable", client).publish(factories.TRAINING, "k"),
+    ),
+    "a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).get("t")),
+    "triggers": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).triggers()),
+    "receipts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).receipts("t", limit=1)),
+    "deleting a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).delete("t")),
+    "a new key": ("KeysTable", lambda client: KeyStore("KeysTable", client).create("n", ("read",))),
+    "keys": ("KeysTable", lambda client: KeyStore("KeysTable", client).api_keys()),
+    "deleting a key": ("KeysTable", lambda client: KeyStore("KeysTable", client).delete("k")),
+}
+
+
+@pytest.mark.parametrize(("table", "use"), USES.values(), ids=USES)
+def test_stores_use_these_keys(table: str, use: Callable[["DynamoDBClient"], object]) -> None:
+    """Whole keys for items, the hash key for queries, and both in what is written."""
+    for kind, action in asked(table, use):
+        key = KEYS[table, action.get("IndexName")]
+        if "Key" in action:
+            assert set(action["Key"]) == set(key), kind
+        elif "Item" in action:
+            assert set(key) <= set(action["Item"]), kind
+        else:
+            expression = action["KeyConditionExpression"]
+            names = action.get("ExpressionAttributeNames", {})
+            compared = re.match(r"([#\w]+) = :", expression)
+            assert compared is not None, expression
+            assert names.get(compared[1], compared[1]) == key[0], (kind, action)
+
+
+def test_every_key_is_used() -> None:
+    """No table and no index is there for nothing."""
+    used = {(table, action.get("IndexName")) for table, use in USES.values() for _, action in asked(table, use)}
+    assert used == set(KEYS)
