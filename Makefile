@@ -99,6 +99,7 @@ DEPLOY = @python -m deploy $(1) --stage "$(STAGE)" $(if $(REGION),--region "$(RE
 
 .PHONY: deploy
 deploy: $(STAMP) ## build and deploy to AWS, publish, and try it with a real run (STAGE=dev, REGION=eu-central-1)
+	@$(MAKE) --no-print-directory deploy-build
 	@$(MAKE) --no-print-directory deploy-image
 	@$(MAKE) --no-print-directory deploy-stack
 	@$(MAKE) --no-print-directory deploy-publish
