@@ -7,6 +7,7 @@ which permissions nobody uses.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from http import HTTPStatus
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local.deploy import Stack
+
+logger = logging.getLogger(__name__)
 
 _KEY_PREFIX: Final = "role."
 _SIGNED = re.compile(r"Credential=([^/,\s]+)/")
@@ -45,6 +48,7 @@ class AccessControl:
         }
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str, frozenset[Grant]], Call] = {}
+        self._refusals: list[str] = []
         for logical_id, statements in self._roles.values():
             for statement in statements:
                 try:
@@ -58,6 +62,12 @@ class AccessControl:
         with self._lock:
             return tuple((role, call) for (role, _, _), call in self._seen.items())
 
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What has been refused so far: the role's logical id, and what it may not do."""
+        with self._lock:
+            return tuple(self._refusals)
+
     def guard(self, service: str, request: Request, answer: Callable[[str, Request], Response]) -> Response:
         """Answer the request, or refuse it."""
         key = _key_of(request)
@@ -67,17 +77,23 @@ class AccessControl:
         try:
             calls = calls_of(service, request, self._surroundings)
         except UnknownRequestError as unknown:
-            return _denied(service, request, f"{logical_id}: it is not known which permission {unknown} needs")
+            return self._refuse(service, request, f"{logical_id}: it is not known which permission {unknown} needs")
         for call in calls:
             if not self._allows(logical_id, statements, call):
-                return _denied(service, request, f"{logical_id} is not authorized to perform: {described([call])}")
+                return self._refuse(service, request, _message(logical_id, call))
         response = answer(service, request)
         if service == "s3" and response.status == HTTPStatus.NOT_FOUND and calls[0].action == "s3:GetObject":
             # Who may not list a bucket is not told what is not in it (Amazon S3 API Reference, GetObject).
             bucket = Call("s3:ListBucket", calls[0].resource.partition("/")[0])
             if not self._allows(logical_id, statements, bucket):
-                return _denied(service, request, f"{logical_id} is not authorized to perform: {described([bucket])}")
+                return self._refuse(service, request, _message(logical_id, bucket))
         return response
+
+    def _refuse(self, service: str, request: Request, message: str) -> Response:
+        logger.info("Refused: %s", message)
+        with self._lock:
+            self._refusals.append(message)
+        return _denied(service, request, message)
 
     def _allows(self, logical_id: str, statements: tuple[Statement, ...], call: Call) -> bool:
         grants = granting(statements, call)
@@ -85,6 +101,10 @@ class AccessControl:
             with self._lock:
                 self._seen.setdefault((logical_id, call.action, grants), call)
         return bool(grants)
+
+
+def _message(logical_id: str, call: Call) -> str:
+    return f"{logical_id} is not authorized to perform: {described([call])}"
 
 
 def role_environment(role_arn: str | None) -> Mapping[str, str]:

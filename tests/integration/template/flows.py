@@ -1,6 +1,8 @@
 """All that the stack's functions and tasks do with AWS, done once, so that their permissions can be held to it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +36,16 @@ def evidence_of(cloud: Cloud) -> Evidence:
     return Evidence(policies, frozenset([*cloud.access.allowed_calls, *cloud.stack.service_calls]))
 
 
+@contextmanager
+def naming_refusals(cloud: Cloud) -> Iterator[None]:
+    """Name the permissions that were missing, where something did not go as it should."""
+    try:
+        yield
+    except AssertionError as error:
+        refused = "; ".join(dict.fromkeys(cloud.access.refusals))
+        raise AssertionError(f"{refused or 'no call was refused'} ({error})") from error
+
+
 def functions_evidence() -> Evidence:
     """Let each function make each of its calls; what tasks do is done by hand."""
     tasks = ManualRuntime(obedient=True)
@@ -46,10 +58,11 @@ def functions_evidence() -> Evidence:
     with Cloud(parameters=parameters, container_runtime=tasks, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, tasks, "")
         stack.key = stack.invoke("AdminFunction", sample("admin_create_first_key"))["key"]
-        _operate(stack)
-        _run(stack)
-        _arrive(stack)
-        _sweep(stack)
+        with naming_refusals(cloud):
+            _operate(stack)
+            _run(stack)
+            _arrive(stack)
+            _sweep(stack)
         return evidence_of(cloud)
 
 
@@ -59,9 +72,10 @@ def tasks_evidence() -> Evidence:
         stack = Stack(cloud, ManualRuntime(), prepare_stack(cloud, print).api_key)
         bucket = cloud.outputs["DataBucket"]
         stack.client("s3").upload_file(DATASET, bucket, "training/table.csv")
-        training = _followed(stack, "training_pipeline", data_url=f"s3://{bucket}/training/table.csv")
-        (model,) = (output["uri"] for output in training["outputs"] if output["name"] == "model")
-        _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=DATASET)
+        with naming_refusals(cloud):
+            training = _followed(stack, "training_pipeline", data_url=f"s3://{bucket}/training/table.csv")
+            (model,) = (output["uri"] for output in training["outputs"] if output["name"] == "model")
+            _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=DATASET)
         return evidence_of(cloud)
 
 
