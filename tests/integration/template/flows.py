@@ -163,7 +163,8 @@ def _sweep(stack: Stack) -> None:
     lost = recorded(120, task_arn="arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef")
     stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
     assert stack.ended(lost.run_id)["reason"] == "task_lost"
-    refused = recorded()
+    # Young, or `lifecycle` would launch it before the refusal is there.
+    refused = recorded(0)
     runs.record_refusal(refused, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
     stack.wait(lambda: (head := runs.head(refused.run_id)) and head.launch == 2)
     _end_all(stack)
