@@ -136,9 +136,18 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another invocation."""
+        """Whether it can take another invocation.
+
+        Asks the process itself: one that was killed is gone a moment before the reaper's thread has said so.
+        """
         with self._condition:
-            return self._dead is None
+            if self._dead is not None:
+                return False
+        try:
+            os.kill(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def wait_ready(self) -> Answer | None:
         """Wait until the handler is imported; returns the error if it cannot be.
