@@ -107,8 +107,6 @@ def _running() -> list[str]:
 
 def _run_directly(cloud: Cloud) -> Callable[[], object]:
     """Give what runs the pipeline as its author would, on a copy of the tasks' image."""
-    if cloud.images is None:
-        raise RuntimeError("there is no image")
     folder = Path(tempfile.mkdtemp(dir=cloud.log_folder.parent))
     image = cloud.images.unpack(cloud.images.resolve("local"), folder)
     # ZenML wants to know the file that a pipeline is called from.

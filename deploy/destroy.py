@@ -48,6 +48,7 @@ def destroy(account: Account, target: Target, *, yes: bool, say: Callable[[str],
     say(f"deletes the secret {target.key_secret}, the operator's API key")
     for kind, name in contents.retained:
         say(f"keeps {kind} {name}")
+    say(f"keeps the task definitions of the family {target.stack_name}-snapshot, which cost nothing")
     if not yes:
         say(f"nothing was deleted. To do it: make destroy STAGE={target.stage} YES=1")
         return

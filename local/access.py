@@ -112,17 +112,6 @@ def role_environment(role_arn: str | None) -> Mapping[str, str]:
     return {"AWS_ACCESS_KEY_ID": access_key_id(role_arn or "none")}
 
 
-def roles_of_task_definitions(stack: Stack) -> Mapping[str, Mapping[str, str]]:
-    """Return the roles of each of the stack's task definitions, by its ARN and as DescribeTaskDefinition names them."""
-    names = {"ExecutionRoleArn": "executionRoleArn", "TaskRoleArn": "taskRoleArn"}
-    return {
-        definition.physical_id: {
-            described: str(definition[name]) for name, described in names.items() if name in definition.properties
-        }
-        for definition in stack.of_kind("AWS::ECS::TaskDefinition")
-    }
-
-
 def _key_of(request: Request) -> str:
     signed = _SIGNED.search(request.header("Authorization") or "")
     if signed is not None:

@@ -24,21 +24,22 @@ class Clients:
         self._endpoint_url = endpoint_url
         self._region = region
         self._lock = threading.Lock()
-        self._made: dict[str, Any] = {}
-        self._session = boto3.session.Session(
-            aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=region
-        )
+        self._made: dict[tuple[str, str], Any] = {}
+        self._session = boto3.session.Session(region_name=region)
 
-    def get(self, service: str) -> Any:
-        """Return the client of `service`; its calls are not retried."""
+    def get(self, service: str, access_key_id: str = ACCESS_KEY_ID) -> Any:
+        """Return the client of `service` for whoever has that access key; its calls are not retried."""
         with self._lock:
-            if service not in self._made:
-                self._made[service] = self._session.client(
+            key = (service, access_key_id)
+            if key not in self._made:
+                self._made[key] = self._session.client(
                     service,  # type: ignore[call-overload]
                     endpoint_url=self._endpoint_url,
+                    aws_access_key_id=access_key_id,
+                    aws_secret_access_key=SECRET_ACCESS_KEY,
                     config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50, read_timeout=120),
                 )
-            return self._made[service]
+            return self._made[key]
 
     def close(self) -> None:
         """Close every connection."""

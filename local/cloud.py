@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from local.access import AccessControl, roles_of_task_definitions
+from local.access import AccessControl
 from local.clients import Clients, client_environment
 from local.containers import ProcessRuntime
 from local.deploy import Stack, deploy, sends_events
-from local.ecs import Ecs
+from local.ecs import Ecs, EcsError
 from local.endpoint import AwsEndpoint
 from local.errors import TemplateError
 from local.events import Clock, EventBus, read_rules, utc_now
@@ -25,12 +25,13 @@ from local.functions import Functions, asynchronous_settings, deploy_functions
 from local.gateway import Gateway, read_stage
 from local.http_server import free_port
 from local.iam_requests import Surroundings
-from local.images import ImageStore
+from local.images import ImageError, ImageStore
 from local.layers import CodeStore
 from local.moto_backend import MotoBackend
 from local.permissions import require_task_permissions
 from local.sam import read_template
 from local.sources import Source, connect_sources
+from local.task_definitions import TaskDefinitions
 from local.task_neighbours import TaskNeighbours
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Cloud:
         self._locked = False
         self.log_folder = self._folder / "logs"
         self.recorded = RecordedInvocations()
-        self.images: ImageStore | None = None
+        self.images = ImageStore(self._state_folder / "images", self._sources)
         self.stack: Stack
         self.backend: MotoBackend
         self.clients: Clients
@@ -123,6 +124,7 @@ class Cloud:
         self._endpoint: AwsEndpoint
         self._gateway: Gateway
         self._neighbours: TaskNeighbours
+        self._task_definitions: TaskDefinitions
 
     def __enter__(self) -> Self:
         """Start."""
@@ -225,9 +227,18 @@ class Cloud:
         """Connect the stack's parts, from the ones that are called to the ones that call."""
         stack = self.stack
         require_task_permissions(stack)
-        self._neighbours.roles = roles_of_task_definitions(stack)
-        task_definition = self._neighbours.task_definition
-        self.access = AccessControl(stack, Surroundings(self._region, stack.account_id, task_definition))
+        self._task_definitions = TaskDefinitions(
+            region=self._region, account_id=stack.account_id, shown_image=self._shown_image, clock=self._clock
+        )
+        for definition in stack.of_kind("AWS::ECS::TaskDefinition"):
+            self._task_definitions.adopt(definition.logical_id, definition.physical_id, definition.properties)
+        self._endpoint.task_definitions = self._task_definitions
+        find = self._task_definitions.find
+        partition_keys = {
+            table.physical_id: next(key["AttributeName"] for key in table["KeySchema"] if key["KeyType"] == "HASH")
+            for table in stack.of_kind("AWS::DynamoDB::Table")
+        }
+        self.access = AccessControl(stack, Surroundings(self._region, stack.account_id, find, partition_keys))
         self._endpoint.access = self.access
         self._connect_tasks(self._container_runtime or self._processes())
         self._closers.append(("The tasks", self._close_tasks))
@@ -277,7 +288,7 @@ class Cloud:
             region=self._region,
             account_id=self.stack.account_id,
             runtime=runtime,
-            task_definition=self._neighbours.task_definition,
+            task_definition=self._task_definitions.find,
             cluster_exists=self._neighbours.cluster_exists,
             publish=self._publish,
             clock=self._clock,
@@ -291,9 +302,14 @@ class Cloud:
     def _publish(self, event: Mapping[str, Any]) -> None:
         self.bus.put(event)
 
+    def _shown_image(self, image: str) -> str:
+        """Show a floating image by its digest, so that what is published today runs today's code for ever."""
+        try:
+            return self.images.pinned(image)
+        except ImageError as error:
+            raise EcsError("ClientException", f"The image {image} cannot be made: {error}") from error
+
     def _processes(self) -> ProcessRuntime:
-        if self.images is None:
-            raise RuntimeError("There are no images: the constructor was given a container runtime.")
         return ProcessRuntime(
             images=self.images,
             work_folder=self._folder / "tasks",
@@ -305,13 +321,10 @@ class Cloud:
 
     def _prepare_image(self) -> Future[None]:
         """Make the tasks' image beside the deployment; the first time it takes seconds."""
-        if self._container_runtime is None:
-            self.images = ImageStore(self._state_folder / "images", self._sources)
-        images = self.images
 
         def prepare() -> None:
-            if images is not None:
-                images.prepare()
+            if self._container_runtime is None:
+                self.images.prepare()
 
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="image")
         self._closers.append(("The image", executor.shutdown))
@@ -329,7 +342,7 @@ class Cloud:
                 image = container.get("Image") if isinstance(container, dict) else None
                 name = str(image.get("Ref")) if isinstance(image, dict) else ""
                 if name in declared and name not in given and "Default" not in declared[name]:
-                    # The floating name: each task runs on the source tree as it is when the task starts.
+                    # The floating name: DescribeTaskDefinition pins it to the source tree as it is just then.
                     given[name] = "local"
         return given
 

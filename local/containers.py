@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 from local.access import role_environment
 from local.container_logs import LogEvent, LogStream, OutputFile, copy_output
 from local.container_metadata import MetadataServer
-from local.ecs_tasks import ContainerExit
+from local.ecs_tasks import ContainerExit, SecretError
 from local.images import ImageError, ImageStore
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INIT: Final = Path(__file__).with_name("container_init.py")
+UNABLE_TO_PULL: Final = "ResourceInitializationError: unable to pull secrets or registry auth"
 KILL_ALL: Final = signal.SIGUSR2
 """Tells the init to kill everything at once."""
 KILL_SECONDS: Final = 12.0
@@ -43,7 +44,8 @@ WriteLog = Callable[[str, str, list[LogEvent]], None]
 class ProcessRuntime:
     """Runs each task as a process below `container_init.py`, in a session, folder and environment of its own.
 
-    `environment` is what the host gives every task (the AWS_* variables). `secrets` turns a `valueFrom` into the value.
+    `environment` is what the host gives every task (the AWS_* variables). `secrets` gets the execution role and a
+    `valueFrom` and returns the value, or raises SecretError.
     What a task prints goes to `<log_folder>/tasks/<task id>.log` and, if its container has awslogs, to `write_log`.
     Command `python` is this interpreter. Runs one container a task; a task definition with more is refused.
     """
@@ -55,7 +57,7 @@ class ProcessRuntime:
         work_folder: Path,
         log_folder: Path,
         environment: Mapping[str, str],
-        secrets: Callable[[str], str],
+        secrets: Callable[[str, str], str],
         write_log: WriteLog,
     ) -> None:
         self.images = images
@@ -178,9 +180,12 @@ class _TaskProcess:
         metadata_uri = self._runtime.metadata.add(task, image.digest)
         try:
             environment = self._environment(root.environment, metadata_uri)
+        except SecretError as error:
+            self._runtime.metadata.remove(metadata_uri)
+            return ContainerExit(None, f"{UNABLE_TO_PULL}: execution resource retrieval failed: {error}")
         except Exception as error:  # noqa: BLE001 - whatever the secrets' source raises; its words may hold the value
             self._runtime.metadata.remove(metadata_uri)
-            return ContainerExit(None, f"ResourceInitializationError: unable to pull secrets: {type(error).__name__}")
+            return ContainerExit(None, f"{UNABLE_TO_PULL}: {type(error).__name__}")
         folder = root.working_directory / (task.container.working_directory or ".").lstrip("/")
         try:
             return self._execute(folder if folder.is_dir() else root.working_directory, environment)
@@ -189,6 +194,8 @@ class _TaskProcess:
 
     def _environment(self, image: Mapping[str, str], metadata_uri: str) -> dict[str, str]:
         """Nothing of this process's environment but PATH and LANG; the later wins, overrides last."""
+        secrets = self._task.container.secrets
+        execution_role = str(self._task.definition.get("executionRoleArn"))
         home, temporary = self._folder / "home", self._folder / "tmp"
         home.mkdir()
         environment = {
@@ -206,7 +213,7 @@ class _TaskProcess:
             **self._credentials(),
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
             "ECS_CONTAINER_METADATA_URI_V4": metadata_uri,
-            **{name: self._runtime.secrets(arn) for name, arn in self._task.container.secrets.items()},
+            **{name: self._runtime.secrets(execution_role, value_from) for name, value_from in secrets.items()},
             **self._task.container.environment,
         }
 

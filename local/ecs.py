@@ -1,7 +1,8 @@
 """ECS as far as runs need it: RunTask, StopTask, DescribeTasks, ListTasks and the events of their tasks.
 
 One model for the embedded AWS and for tests. It knows nothing of sockets or processes: a `ContainerRuntime` runs the
-tasks, `publish` takes the events. What ECS does with other launch types, services and container instances is left out.
+tasks, `publish` takes the events. What ECS does with other launch types, services and container instances is left out;
+task definitions are in `task_definitions.py`.
 
 Sources: the ECS API reference (RunTask, StopTask, DescribeTasks, ListTasks, ECS_Idempotency) and the developer guide
 (task lifecycle, ecs_task_events, stopped-task-error-codes).
@@ -394,7 +395,7 @@ class Ecs:
                 and launch_type in {"", record.task.launch_type}
                 and not elsewhere
             ]
-        return page(arns, body)
+        return page(arns, body, "taskArns")
 
     # ------------------------------------------------------------ state and events
 

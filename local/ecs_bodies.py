@@ -50,9 +50,8 @@ def new_body(task: Task, request: dict[str, Any]) -> dict[str, Any]:
                 "lastStatus": "PENDING",
                 "networkInterfaces": [{"attachmentId": attachment, "privateIpv4Address": address}],
                 "healthStatus": "UNKNOWN",
-                "cpu": str(container.get("cpu", 0)),
+                **_sizes(container | overridden.get(container["name"], {})),
             }
-            | ({"memory": str(container["memory"])} if container.get("memory") else {})
             for container in task.definition["containerDefinitions"]
         ],
         "cpu": str(task.cpu),
@@ -78,6 +77,12 @@ def new_body(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         heaviest = max(strategy, key=lambda item: (item.get("base", 0), item.get("weight", 0)))
         body["capacityProviderName"] = heaviest["capacityProvider"]
     return body
+
+
+def _sizes(container: dict[str, Any]) -> dict[str, str]:
+    """Return CPU units and memory of a container, as texts; its memory only if it has a limit of its own."""
+    sizes = {"cpu": str(container.get("cpu") or 0)}
+    return sizes | ({"memory": str(container["memory"])} if container.get("memory") else {})
 
 
 def attach(body: dict[str, Any], status: str) -> None:

@@ -159,7 +159,7 @@ def _pairs(items: Iterable[dict[str, Any]] | None, value: str) -> dict[str, str]
     return {item["name"]: str(item.get(value, "")) for item in items or ()}
 
 
-def page(arns: list[str], body: dict[str, Any]) -> dict[str, Any]:
+def page(arns: list[str], body: dict[str, Any], member: str) -> dict[str, Any]:
     """Return one page of a list; the token is the place of the next one."""
     size = body.get("maxResults") or MAX_DESCRIBED
     token = text(body, "nextToken") or "0"
@@ -168,7 +168,7 @@ def page(arns: list[str], body: dict[str, Any]) -> dict[str, Any]:
     if not token.isdecimal():
         raise invalid("Invalid token.")
     start = int(token)
-    answer: dict[str, Any] = {"taskArns": arns[start : start + size]}
+    answer: dict[str, Any] = {member: arns[start : start + size]}
     if start + size < len(arns):
         answer["nextToken"] = str(start + size)
     return answer

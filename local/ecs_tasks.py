@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+class SecretError(Exception):
+    """A container's secret could not be had; the message is ECS's own and holds nothing of the value."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerExit:
     """How a container ended. Without an exit code it never ran, or nobody knows how it ended."""

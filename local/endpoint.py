@@ -1,6 +1,6 @@
 """The AWS endpoint: every API of every service on one port.
 
-RunTask, StopTask, DescribeTasks and ListTasks go to the ECS model, PutEvents to the event bus, Invoke to the functions;
+What concerns tasks and task definitions goes to the ECS model, PutEvents to the event bus, Invoke to the functions;
 everything else is moto's. Signatures are not checked: the server listens on 127.0.0.1 only.
 """
 
@@ -40,7 +40,7 @@ Event = dict[str, Any]
 
 
 class TaskApi(Protocol):
-    """The ECS model's four actions."""
+    """A part of the ECS model, and its actions."""
 
     ACTIONS: ClassVar[frozenset[str]]
 
@@ -59,12 +59,13 @@ class FunctionApi(Protocol):
 
 
 class AwsEndpoint:
-    """One HTTP server for all services. What is not connected yet (`tasks`, `functions`, `publish`) is moto's."""
+    """One HTTP server for all services. What is not connected yet (`tasks`, `functions` …) is moto's."""
 
     def __init__(self, backend: MotoBackend, *, port: int) -> None:
         self.table_changes = ChangeSignal()
         self.queue_changes = ChangeSignal()
         self.tasks: TaskApi | None = None
+        self.task_definitions: TaskApi | None = None
         self.functions: FunctionApi | None = None
         self.publish: Callable[[Event], None] | None = None
         self.access: AccessControl | None = None
@@ -95,8 +96,9 @@ class AwsEndpoint:
 
     def _answer(self, service: str, request: Request) -> Response:
         action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
-        if service == "ecs" and self.tasks is not None and action in self.tasks.ACTIONS:
-            return self._run_task_api(self.tasks, action, request)
+        model = self._ecs_model(action) if service == "ecs" else None
+        if model is not None:
+            return self._run_task_api(model, action, request)
         if service == "events" and action == "PutEvents" and self.publish is not None:
             return self._put_events(self.publish, request)
         invoked = _INVOKE.match(request.path)
@@ -113,6 +115,10 @@ class AwsEndpoint:
             elif service == "sqs" and not action.startswith(("Delete", "Get", "List")):
                 self.queue_changes.notify()
         return response
+
+    def _ecs_model(self, action: str) -> TaskApi | None:
+        models = (self.tasks, self.task_definitions)
+        return next((model for model in models if model is not None and action in model.ACTIONS), None)
 
     def _run_task_api(self, tasks: TaskApi, action: str, request: Request) -> Response:
         try:

@@ -17,6 +17,9 @@ from typing import Any, Final
 
 _ELEMENTS: Final = frozenset({"Action", "Condition", "Effect", "Resource", "Sid"})
 _OPERATORS: Final = frozenset({"ArnEquals", "ArnLike", "StringEquals", "StringLike"})
+_FOR_ALL: Final = "ForAllValues:"
+_MULTIVALUED: Final = frozenset({"dynamodb:LeadingKeys"})
+"""Keys that a call may have with several values (Service Authorization Reference: ArrayOfString)."""
 _VARIABLE = re.compile(r"\$\{[^}]*\}")
 
 
@@ -26,7 +29,10 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """One thing that a request does, as IAM judges it: action, resource and the condition keys it comes with."""
+    """One thing that a request does, as IAM judges it: action, resource and the condition keys it comes with.
+
+    A key that has several values stands there once for each.
+    """
 
     action: str
     resource: str
@@ -92,9 +98,33 @@ def check_statement(statement: Statement) -> None:
                 raise PolicyError(f"the policy variable in {text} cannot be judged.")
     if statement.get("Effect") not in {"Allow", "Deny"}:
         raise PolicyError(f"the Effect {statement.get('Effect')!r} is neither Allow nor Deny.")
-    for operator in statement.get("Condition", {}):
-        if operator not in _OPERATORS:
-            raise PolicyError(f"the condition operator {operator} cannot be judged.")
+    _check_conditions(statement["Effect"], statement.get("Condition", {}))
+
+
+def _check_conditions(effect: str, conditions: Mapping[str, Mapping[str, Any]]) -> None:
+    for operator, pairs in conditions.items():
+        for key, wanted in pairs.items():
+            _check_condition(operator, key, wanted)
+            if key not in _MULTIVALUED:
+                continue
+            # Which keys a call has is not always known here: by that, nothing is allowed and nothing escapes a Deny.
+            if effect == "Deny":
+                raise PolicyError(f"a Deny by {key} cannot be judged.")
+            if conditions.get("Null", {}).get(key) != "false":
+                raise PolicyError(
+                    f'{operator} may be true of a call without {key}: put "Null": {{{key}: "false"}} beside it.'
+                )
+
+
+def _check_condition(operator: str, key: str, wanted: Any) -> None:
+    if operator == "Null":
+        if wanted not in {"true", "false"}:
+            raise PolicyError(f"Null of {key} is neither true nor false, as texts.")
+        return
+    if operator.removeprefix(_FOR_ALL) not in _OPERATORS:
+        raise PolicyError(f"the condition operator {operator} cannot be judged.")
+    if operator.startswith(_FOR_ALL) is not (key in _MULTIVALUED):
+        raise PolicyError(f"{operator} of {key} cannot be judged: ForAllValues is for keys with several values.")
 
 
 def _matching(statement: Statement, call: Call) -> list[tuple[str, str]]:
@@ -105,25 +135,30 @@ def _matching(statement: Statement, call: Call) -> list[tuple[str, str]]:
         for resource in listed(statement.get("Resource", []))
         if matches(call.resource, str(resource))
     ]
-    return pairs if pairs and _conditions_hold(statement.get("Condition", {}), dict(call.context)) else []
+    return pairs if pairs and _conditions_hold(statement.get("Condition", {}), call.context) else []
 
 
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
+def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Sequence[tuple[str, str]]) -> bool:
     return all(
-        _condition_holds(operator, wanted, context.get(key))
+        _condition_holds(operator, key, wanted, [value for name, value in context if name == key])
         for operator, pairs in conditions.items()
         for key, wanted in pairs.items()
     )
 
 
-def _condition_holds(operator: str, wanted: Any, value: str | None) -> bool:
-    """Judge one condition. A key that the call does not have fulfils none of these operators (IAM: "absent keys")."""
-    if operator not in _OPERATORS:
-        raise PolicyError(f"the condition operator {operator} cannot be judged.")
-    if value is None:
-        return False
+def _condition_holds(operator: str, key: str, wanted: Any, values: Sequence[str]) -> bool:
+    """Judge one condition.
+
+    A key that the call does not have fulfils ForAllValues and Null of true, and none of the others (IAM User Guide,
+    "Set operators for multivalued context keys" and "Condition operators").
+    """
+    _check_condition(operator, key, wanted)
+    if operator == "Null":
+        return (wanted == "true") is not bool(values)
     texts = [str(one) for one in listed(wanted)]
-    return value in texts if operator == "StringEquals" else any(matches(value, text) for text in texts)
+    exact = operator.removeprefix(_FOR_ALL) == "StringEquals"
+    found = [value in texts if exact else any(matches(value, text) for text in texts) for value in values]
+    return all(found) and (bool(found) or operator.startswith(_FOR_ALL))
 
 
 def matches(text: str, pattern: str) -> bool:

@@ -2,7 +2,8 @@
 
 Rules: Service Authorization Reference, "Actions, resources, and condition keys" of each service; Amazon DynamoDB
 Developer Guide, "DynamoDB transactions: IAM"; Amazon S3 User Guide, "Required permissions for Amazon S3 API
-operations"; Amazon ECS Developer Guide, "Grant permission to tag resources on creation". A request that is not known
+operations"; Amazon ECS Developer Guide, "Grant permission to tag resources on creation"; IAM User Guide, "Granting a
+user permissions to pass a role to an AWS service". A request that is not known
 here raises UnknownRequestError, so that it is refused and not waved through.
 """
 
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from local.iam import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from local.http_server import Request
 
@@ -50,11 +51,13 @@ class UnknownRequestError(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where requests are made, and how to look a task definition up (by family, family:revision or ARN)."""
+    """Where requests are made; how to look a task definition up (by family, family:revision or ARN); tables' keys."""
 
     region: str
     account_id: str
     task_definition: Callable[[str], Mapping[str, Any]]
+    partition_keys: Mapping[str, str]
+    """Table -> the attribute that is its partition key."""
 
     def arn(self, service: str, kind: str, name: str) -> str:
         """Return the ARN of a resource of this Region and account; a name may be an ARN already."""
@@ -87,19 +90,47 @@ def _body(request: Request) -> dict[str, Any]:
 
 def _dynamodb(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, ...]:
     if action in _TABLE_ACTIONS:
-        table = at.arn("dynamodb", "table/", str(body["TableName"]))
-        return (Call(f"dynamodb:{action}", f"{table}/index/{body['IndexName']}" if "IndexName" in body else table),)
+        name = str(body["TableName"])
+        table = at.arn("dynamodb", "table/", name)
+        resource = f"{table}/index/{body['IndexName']}" if "IndexName" in body else table
+        return (Call(f"dynamodb:{action}", resource, _leading_keys(at, name, [body])),)
     if action in _BATCH_ACTIONS:
-        names = body["RequestItems"]
-        return tuple(Call(f"dynamodb:{action}", at.arn("dynamodb", "table/", name)) for name in names)
+        return tuple(
+            Call(f"dynamodb:{action}", at.arn("dynamodb", "table/", name), _leading_keys(at, name, _batched(requests)))
+            for name, requests in body["RequestItems"].items()
+        )
     if action in {"TransactGetItems", "TransactWriteItems"}:
-        parts = {
-            Call(f"dynamodb:{_TRANSACTION_PARTS[kind]}", at.arn("dynamodb", "table/", str(part["TableName"])))
-            for item in body["TransactItems"]
-            for kind, part in item.items()
-        }
-        return tuple(sorted(parts))
+        # What is done to one table in one way is judged with all of its keys: each must be allowed.
+        parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for item in body["TransactItems"]:
+            for kind, part in item.items():
+                parts.setdefault((_TRANSACTION_PARTS[kind], str(part["TableName"])), []).append(part)
+        return tuple(
+            Call(f"dynamodb:{kind}", at.arn("dynamodb", "table/", name), _leading_keys(at, name, of_one_kind))
+            for (kind, name), of_one_kind in sorted(parts.items())
+        )
     return ()
+
+
+def _leading_keys(at: Surroundings, table: str, requests: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Give the partition keys of a table's items that are put, or named by their keys.
+
+    Those that Query asks for are not read out of its expression: whatever depends on them is not allowed here. If one
+    of them is no text, all are left out, for the same reason.
+    """
+    attribute = at.partition_keys.get(table.rpartition("/")[2])
+    named = [request.get("Item") or request.get("Key") or {} for request in requests]
+    keys = [attributes.get(attribute, {}).get("S") for attributes in named]
+    if None in keys:
+        return ()
+    return tuple(("dynamodb:LeadingKeys", str(key)) for key in sorted(set(keys)))
+
+
+def _batched(requests: list[dict[str, Any]] | dict[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the parts of what a batch asks of one table: keys to get, or items to put and delete."""
+    if isinstance(requests, dict):
+        return [{"Key": key} for key in requests.get("Keys", ())]
+    return [part for request in requests for part in request.values()]
 
 
 def _ecs(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, ...]:
@@ -114,9 +145,27 @@ def _ecs(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, 
             Call("ecs:DescribeTasks", at.arn("ecs", "task/", f"{name}/{_task_id(task)}"), cluster)
             for task in body["tasks"]
         )
-    if action == "ListTasks":
-        return (Call("ecs:ListTasks", "*", cluster),)
+    if action in {"DescribeTaskDefinition", "ListTasks"}:
+        return (Call(f"ecs:{action}", "*", cluster if action == "ListTasks" else ()),)
+    if action == "RegisterTaskDefinition":
+        return _register_task_definition(body, at)
     return ()
+
+
+def _register_task_definition(body: Mapping[str, Any], at: Surroundings) -> tuple[Call, ...]:
+    calls = [Call("ecs:RegisterTaskDefinition", "*"), *_passed_roles(body, at)]
+    if body.get("tags"):
+        family = at.arn("ecs", "task-definition/", f"{body.get('family')}:*")
+        calls.append(Call("ecs:TagResource", family, (("ecs:CreateAction", "RegisterTaskDefinition"),)))
+    return tuple(calls)
+
+
+def _passed_roles(definition: Mapping[str, Any], at: Surroundings) -> list[Call]:
+    passed = (("iam:PassedToService", "ecs-tasks.amazonaws.com"),)
+    roles = {str(definition[key]) for key in ("executionRoleArn", "taskRoleArn") if definition.get(key)}
+    # A role may be given by its name alone.
+    arns = (role if role.startswith("arn:") else f"arn:aws:iam::{at.account_id}:role/{role}" for role in roles)
+    return [Call("iam:PassRole", arn, passed) for arn in sorted(arns)]
 
 
 def _run_task(
@@ -127,10 +176,7 @@ def _run_task(
     except KeyError:
         # Of one that does not exist ECS tells, not IAM.
         return (Call("ecs:RunTask", at.arn("ecs", "task-definition/", str(body["taskDefinition"])), context),)
-    calls = [Call("ecs:RunTask", str(definition["taskDefinitionArn"]), context)]
-    passed = (("iam:PassedToService", "ecs-tasks.amazonaws.com"),)
-    roles = sorted({str(definition[key]) for key in ("executionRoleArn", "taskRoleArn") if definition.get(key)})
-    calls += [Call("iam:PassRole", role, passed) for role in roles]
+    calls = [Call("ecs:RunTask", str(definition["taskDefinitionArn"]), context), *_passed_roles(definition, at)]
     if body.get("tags") or body.get("propagateTags", "NONE") != "NONE":
         task = at.arn("ecs", "task/", f"{cluster}/*")
         calls.append(Call("ecs:TagResource", task, (("ecs:CreateAction", "RunTask"), *context)))
@@ -168,12 +214,20 @@ def _secrets_manager(action: str, body: Mapping[str, Any], at: Surroundings) -> 
     return (Call("secretsmanager:GetSecretValue", at.arn("secretsmanager", "secret:", str(body["SecretId"]))),)
 
 
+def _ssm(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, ...]:
+    if action != "GetParameters":
+        return ()
+    names = (str(name).removeprefix("/") for name in body.get("Names", ()))
+    return tuple(Call("ssm:GetParameters", at.arn("ssm", "parameter/", name)) for name in names)
+
+
 _READERS: Final[Mapping[str, Callable[[str, Mapping[str, Any], Surroundings], tuple[Call, ...]]]] = {
     "dynamodb": _dynamodb,
     "ecs": _ecs,
     "events": _events,
     "logs": _logs,
     "secretsmanager": _secrets_manager,
+    "ssm": _ssm,
 }
 
 

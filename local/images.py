@@ -38,6 +38,7 @@ SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "venv"})
 SKIPPED_AT_THE_TOP: Final = frozenset({"conftest.py", "docs", "noxfile.py", "setup.py", "test", "tests"})
 """What a user's project has beside its packages and no pipeline imports."""
 BUILD_STORE_SECONDS: Final = 180
+_FLOATING: Final = re.compile(r"local(?::[\w][\w.-]{0,127})?")
 
 ENVIRONMENT: Final = {
     "PYTHONUNBUFFERED": "1",
@@ -147,7 +148,7 @@ class ImageStore:
 
     def resolve(self, reference: str) -> Image:
         """Find or make the image. Raises ImageNotFoundError, or ImageError if the sources make none."""
-        match = re.fullmatch(r"local(?::[\w][\w.-]{0,127})?(?:@sha256:([0-9a-f]{64}))?", reference)
+        match = re.fullmatch(rf"{_FLOATING.pattern}(?:@sha256:([0-9a-f]{{64}}))?", reference)
         if match is None:
             raise ImageNotFoundError(f"{reference}: not found; this machine has only the image local")
         digest = match.group(1) or self._current()
@@ -155,6 +156,10 @@ class ImageStore:
         if not folder.is_dir():
             raise ImageNotFoundError(f"{reference}: not found; its copy is gone from {self._folder}")
         return Image(reference, f"sha256:{digest}", folder, dict(ENVIRONMENT))
+
+    def pinned(self, reference: str) -> str:
+        """Pin a floating reference to the source tree as it is now; any other stays. Raises ImageError as `resolve`."""
+        return self.resolve(reference).pinned if _FLOATING.fullmatch(reference) else reference
 
     def unpack(self, image: Image, folder: Path) -> RootFolder:
         """Give a container a copy of the image and a ZenML store of its own, in an existing folder."""

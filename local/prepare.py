@@ -77,8 +77,6 @@ def _first_key(cloud: Cloud) -> str:
 
 def _publish(cloud: Cloud, key: str) -> None:
     """Publish with the command line client, on a copy of the tasks' image: what is published is what runs."""
-    if cloud.images is None:
-        raise PreparationError("Nothing can be published: there is no image.")
     folder = cloud.log_folder.parent / "publish"
     folder.mkdir(parents=True, exist_ok=True)
     root = cloud.images.unpack(cloud.images.resolve("local"), folder)

@@ -1,15 +1,19 @@
-"""What the ECS model and its tasks need of the other services: definitions, clusters, secrets and logs."""
+"""What the ECS model and its tasks need of the other services: clusters, secrets and logs."""
 
 from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from local.access import access_key_id
+from local.ecs_tasks import SecretError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from local.clients import Clients
 
@@ -19,41 +23,37 @@ class TaskNeighbours:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self.roles: Mapping[str, Mapping[str, str]] = {}
-        """Roles of task definitions by ARN: moto's CloudFormation leaves them out."""
         self._streams: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-
-    def task_definition(self, reference: str) -> dict[str, Any]:
-        """Return a task definition by family, family:revision or ARN; raises KeyError."""
-        try:
-            answer = self._clients.get("ecs").describe_task_definition(taskDefinition=reference)
-        except ClientError as error:
-            raise KeyError(reference) from error
-        definition: dict[str, Any] = answer["taskDefinition"]
-        return {**definition, **self.roles.get(str(definition["taskDefinitionArn"]), {})}
 
     def cluster_exists(self, name: str) -> bool:
         """Return whether there is an active cluster of that name or ARN."""
         answer = self._clients.get("ecs").describe_clusters(clusters=[name])
         return any(cluster["status"] == "ACTIVE" for cluster in answer["clusters"])
 
-    def secret(self, value_from: str) -> str:
-        """Return the value behind a container's `valueFrom`; raises KeyError.
+    def secret(self, execution_role: str, value_from: str) -> str:
+        """Return the value behind a container's `valueFrom`, as far as the execution role may read it.
 
         Rules: ECS Developer Guide, "Pass sensitive data to an Amazon ECS container": a Secrets Manager ARN may go on
-        with `:json-key:version-stage:version-id`; anything else is the name or ARN of an SSM parameter.
+        with `:json-key:version-stage:version-id`; anything else is the name or ARN of an SSM parameter. Raises
+        SecretError in the words that ECS has for it, which never hold a part of the value.
         """
-        try:
-            if ":secretsmanager:" in value_from:
-                return self._secrets_manager(value_from)
-            name = value_from.partition(":parameter")[2] if value_from.startswith("arn:") else value_from
-            found = self._clients.get("ssm").get_parameter(Name=name, WithDecryption=True)
-            return str(found["Parameter"]["Value"])
-        except ClientError as error:
-            raise KeyError(f"{value_from}: {error.response['Error']['Code']}") from error
+        access_key = access_key_id(execution_role)
+        if ":secretsmanager:" in value_from:
+            return self._secrets_manager(access_key, value_from)
+        return self._parameter(access_key, value_from)
 
-    def _secrets_manager(self, value_from: str) -> str:
+    def _parameter(self, access_key: str, value_from: str) -> str:
+        name = value_from.partition(":parameter")[2] if value_from.startswith("arn:") else value_from
+        try:
+            found = self._clients.get("ssm", access_key).get_parameters(Names=[name], WithDecryption=True)
+        except ClientError as error:
+            raise _refused("secrets from ssm", "", error) from error
+        if not found["Parameters"]:
+            raise SecretError(f"unable to retrieve secrets from ssm: invalid parameters: {name}")
+        return str(found["Parameters"][0]["Value"])
+
+    def _secrets_manager(self, access_key: str, value_from: str) -> str:
         parts = value_from.split(":")
         key, stage, version = (*parts[7:], "", "", "")[:3]
         request = {"SecretId": ":".join(parts[:7])}
@@ -61,8 +61,19 @@ class TaskNeighbours:
             request["VersionStage"] = stage
         if version:
             request["VersionId"] = version
-        text = str(self._clients.get("secretsmanager").get_secret_value(**request)["SecretString"])
-        return str(json.loads(text)[key]) if key else text
+        try:
+            text = str(self._clients.get("secretsmanager", access_key).get_secret_value(**request)["SecretString"])
+        except ClientError as error:
+            told = f"failed to fetch secret {request['SecretId']} from secrets manager: "
+            raise _refused("secret from asm", told, error) from error
+        if not key:
+            return text
+        try:
+            return str(json.loads(text)[key])
+        except (ValueError, KeyError, TypeError):
+            # Without the cause: its text would cite the secret.
+            told = f"retrieved secret from Secrets Manager did not contain json key {key}"
+            raise SecretError(f"unable to retrieve secret from asm: {told}") from None
 
     def write_log(self, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> None:
         """Append lines (epoch milliseconds, text) to a log stream, which is made if need be."""
@@ -83,3 +94,11 @@ class TaskNeighbours:
                 logStreamName=stream,
                 logEvents=[{"timestamp": moment, "message": text or " "} for moment, text in lines],
             )
+
+
+def _refused(what: str, told: str, error: ClientError) -> SecretError:
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return SecretError(
+        f"unable to retrieve {what}: service call has been retried 1 time(s): {told}{code}: {message} "
+        f"status code: {error.response['ResponseMetadata']['HTTPStatusCode']}, request id: {uuid.uuid4()}"
+    )

@@ -9,6 +9,8 @@ from types import FrameType
 
 from runner.child_process import die_with_parent
 from runner.exchange import Exchange
+from runner.failures import Refused, bounded
+from runner.redaction import RedactingFormatter, Redaction
 from zentrigger.runs import Report
 
 
@@ -21,27 +23,32 @@ def main() -> int:
     folder, parent = sys.argv[1:]
     die_with_parent(int(parent))
     signal.signal(signal.SIGTERM, _stop)
-    _log_to_stderr()
     # The task's log has them; in a store of the task's own nobody would ever read the second copy.
     if not os.environ.get("ZENML_STORE_URL"):
         os.environ.setdefault("ZENML_DISABLE_STEP_LOGS_STORAGE", "true")
         os.environ.setdefault("ZENML_DISABLE_PIPELINE_LOGS_STORAGE", "true")
     exchange = Exchange(Path(folder))
+    redaction = Redaction()
     try:
+        assignment = exchange.take_assignment()
+        redaction = Redaction.of_task(assignment.secrets, os.environ)
+        _log_to_stderr(redaction)
         # ZenML takes seconds to import: not before SIGTERM is heard and the parent's death noticed.
         from runner.execution import execute  # noqa: PLC0415
 
-        report = execute(exchange.take_assignment(), exchange.put_progress)
+        report = execute(assignment, lambda progress: exchange.put_progress(redaction.told(progress)))
+    except Refused as refused:
+        report = refused.report()
     except Stopped:
         report = Report(outcome="failed", reason="stopped", message="The task was told to stop.")
-    exchange.put_report(report)
+    exchange.put_report(bounded(redaction.told(report)))
     return 0 if report.outcome == "succeeded" else 1
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(redaction: Redaction) -> None:
     """Only for the runner's own words: the root logger belongs to ZenML and the pipeline."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("runner: %(message)s"))
+    handler.setFormatter(RedactingFormatter("runner: %(message)s", redaction))
     log = logging.getLogger("runner")
     log.addHandler(handler)
     log.propagate = False

@@ -1,39 +1,43 @@
 """One run of a pipeline with ZenML, from its assignment to its report."""
 
-import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from zenml.client import Client
 from zenml.enums import ExecutionStatus
 from zenml.models import PipelineRunResponse
-from zenml.pipelines.pipeline_definition import Pipeline
+from zenml.stack import Stack
 from zenml.utils import dashboard_utils
 
-from runner import refusals, zenml_server
+from runner import refusals, stored_snapshot, zenml_server
 from runner.artifacts import ArtifactCopies, ArtifactCopyError
-from runner.failures import Refused, cut, cut_traceback, error_of, sentence
+from runner.connection import connect
+from runner.failures import Refused, error_of
 from runner.outputs import collect
 from runner.pipeline_source import load_pipeline
 from runner.progress import ProgressThread, find_run, step_progress, waiting
+from runner.run_configuration import check_settings, run_configuration
 from zentrigger.runs import Assignment, Progress, Report, RunError
 
 _POLL_SECONDS = 5.0
-_log = logging.getLogger(__name__)
+
+
+Start = Callable[[], PipelineRunResponse | None]
 
 
 def execute(assignment: Assignment, tell: Callable[[Progress], None]) -> Report:
     """Run the pipeline and say how it went; `tell` hears of its progress, from a thread.
 
     Whatever a pipeline raises becomes a report, also SystemExit. Only the `Stopped` of the child's main passes.
+    Nothing is cut yet, and secrets are still in it: `Redaction` and `bounded` are the child's to apply.
     """
     try:
-        connect()
-        pipeline, planned = configure(load_pipeline(assignment.source), assignment)
+        start, planned = prepare(assignment, connect(assignment.stack))
         try:
-            return _run(pipeline, planned, assignment, tell)
+            return _run(start, planned, assignment, tell)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if lost := zenml_server.loss(error):
                 raise lost from error
@@ -45,64 +49,26 @@ def execute(assignment: Assignment, tell: Callable[[Progress], None]) -> Report:
         return lost.report() if lost else _failure(error, None, ())
 
 
-def connect() -> None:
-    """Connect to the ZenML store and set up the active stack.
+def prepare(assignment: Assignment, stack: Stack) -> tuple[Start, tuple[str, ...]]:
+    """Give what starts this run, of a pipeline in the image or of a snapshot that ZenML has stored, and its steps.
 
     Raises:
-        Refused: `zenml_unreachable`, `zenml_not_answering`, `zenml_key_refused`; or `zenml_stack_unusable` when there
-            is no such stack, or the image lacks what it needs.
+        Refused: `configuration_refused`, `parameters_refused`, `pipeline_not_importable`, `zenml_snapshot_missing`.
 
     """
-    url = os.environ.get("ZENML_STORE_URL")
-    if url:
-        zenml_server.reach(url)
-    try:
-        # The first call that needs the key.
-        Client().active_user  # noqa: B018
-    except Exception as error:  # requests, SQLAlchemy, ZenML's own: every store has its errors
-        if url:
-            raise zenml_server.refusal(error, url) from error
-        raise Refused(
-            "zenml_unreachable", f"The task's own ZenML store cannot be used ({type(error).__name__}: {error})."
-        ) from error
-    try:
-        Client().active_stack  # noqa: B018 - loads what the stack's components need
-    except Exception as error:  # an integration that is missing raises in its own way
-        if url and zenml_server.cause_of(error):
-            raise zenml_server.refusal(error, url) from error
-        raise Refused(
-            "zenml_stack_unusable",
-            f"The active stack cannot be used in the task ({type(error).__name__}: {error}). "
-            "Put the integrations that it needs into the image, or set ZenmlStackId to another stack.",
-        ) from error
-
-
-def configure(pipeline: Pipeline, assignment: Assignment) -> tuple[Pipeline, tuple[str, ...]]:
-    """Give the pipeline as this run has it, and its planned steps.
-
-    Raises:
-        Refused: `parameters_refused`.
-
-    """
-    planned = refusals.prepare(pipeline.copy(), assignment)
-    steps: dict[str, dict[str, Any]] = {
-        name: {"parameters": parameters} for name, parameters in assignment.steps.items() if parameters
-    }
-    enable_cache = assignment.enable_cache
-    if Client().active_stack.artifact_store.config.is_local:
-        # What an earlier task has cached lay on that task's disk, and is gone with it.
-        enable_cache = False
-    if enable_cache is False:
-        # A step that asks for its cache would keep it: with_options sets the pipeline's default only.
-        for name in planned:
-            steps.setdefault(name, {})["enable_cache"] = False
-    tags = ["zentrigger", f"zentrigger:{assignment.run_id}", *assignment.tags]
-    options: dict[str, Any] = {"tags": list(dict.fromkeys(tags))}
-    if steps:
-        options["steps"] = steps
-    if enable_cache is not None:
-        options["enable_cache"] = enable_cache
-    return pipeline.with_options(run_name=run_name(assignment), **options), planned
+    configuration = run_configuration(assignment, lasting=not stack.artifact_store.config.is_local)
+    check_settings(configuration, stack)
+    if assignment.zenml_snapshot is not None:
+        snapshot = stored_snapshot.find(assignment.zenml_snapshot, assignment.pipeline)
+        planned = stored_snapshot.prepare(snapshot, assignment, configuration)
+        request = stored_snapshot.copy(snapshot, run_name(assignment), assignment, configuration)
+        return partial(stored_snapshot.run, request, stack), planned
+    pipeline = load_pipeline(assignment.source or "")
+    checked = pipeline.copy()
+    planned = refusals.prepare(checked, assignment, configuration)
+    configuration = refusals.without_passed(checked, configuration)
+    configured = configuration.apply(pipeline, run_name(assignment), planned)
+    return partial(configured, **refusals.arguments(pipeline, assignment.parameters)), planned
 
 
 def run_name(assignment: Assignment) -> str:
@@ -110,14 +76,12 @@ def run_name(assignment: Assignment) -> str:
     return f"{assignment.pipeline}-{assignment.run_id}-{assignment.attempt}"
 
 
-def _run(
-    pipeline: Pipeline, planned: tuple[str, ...], assignment: Assignment, tell: Callable[[Progress], None]
-) -> Report:
+def _run(start: Start, planned: tuple[str, ...], assignment: Assignment, tell: Callable[[Progress], None]) -> Report:
     name = run_name(assignment)
     progress = ProgressThread(name, planned, tell)
     progress.start()
     try:
-        run = pipeline(**assignment.parameters)
+        run = start()
     finally:
         progress.stop()
     run = _finished(run or find_run(name))
@@ -136,7 +100,7 @@ def _run(
             f"The pipeline ran to its end, but {error}. Check that the task's role may write there, and run again."
         )
         return Report(
-            outcome="failed", reason="outputs_not_saved", message=sentence(message), error=error_of(error, None), **told
+            outcome="failed", reason="outputs_not_saved", message=message, error=error_of(error, None), **told
         )
 
 
@@ -165,7 +129,7 @@ def _failure(error: BaseException, run: PipelineRunResponse | None, planned: tup
     return Report(
         outcome="failed",
         reason="pipeline_failed",
-        message=sentence(f"{where} raised {what.type}: {what.message}"),
+        message=f"{where} raised {what.type}: {what.message}",
         error=what,
         **_told(run, planned),
     )
@@ -183,8 +147,5 @@ def _step_error(run: PipelineRunResponse) -> RunError | None:
         info = step.exception_info
         if info is not None:
             kind = (info.source or "Exception").removeprefix("builtins.")
-            message = info.message or ""
-            return RunError(
-                step=step.name, type=kind, message=cut(message, 4096, 2048), traceback=cut_traceback(info.traceback)
-            )
+            return RunError(step=step.name, type=kind, message=info.message or "", traceback=info.traceback)
     return None

@@ -23,25 +23,34 @@ class Refused(Exception):  # noqa: N818 - what it is, not what went wrong
 
     def report(self) -> Report:
         """Give the report of such a run."""
-        message = sentence(self.message)
-        if self.__cause__ is not None:
-            error: RunError | None = error_of(self.__cause__, step=None)
-        elif message != self.message:
-            # What the sentence has no room for.
-            error = RunError(type=self.reason, message=cut(self.message, MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES // 2))
-        else:
-            error = None
-        return Report(outcome="failed", reason=self.reason, message=message, error=error)
+        error = error_of(self.__cause__, step=None) if self.__cause__ is not None else None
+        return Report(outcome="failed", reason=self.reason, message=self.message, error=error)
 
 
 def error_of(error: BaseException, step: str | None) -> RunError:
-    """Give an exception as a run's record keeps it."""
+    """Give an exception as it is reported, in full."""
     return RunError(
         step=step,
         type=qualified_name(type(error)),
-        message=cut(str(error), MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES // 2),
-        traceback=cut_traceback("".join(traceback.format_exception(error))),
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
     )
+
+
+def bounded(report: Report) -> Report:
+    """Cut a report to what a run's record keeps; secrets must be out of it already, for a part of one is not found.
+
+    What a message's sentence has no room for goes into the error, if there is no other.
+    """
+    error = report.error
+    message = None if report.message is None else sentence(report.message)
+    if error is not None:
+        error = error.model_copy(
+            update={"message": _cut_message(error.message), "traceback": cut_traceback(error.traceback)}
+        )
+    elif report.message is not None and message != report.message:
+        error = RunError(type=report.reason or report.outcome, message=_cut_message(report.message))
+    return report.model_copy(update={"message": message, "error": error})
 
 
 def qualified_name(kind: type[BaseException]) -> str:
@@ -52,6 +61,10 @@ def qualified_name(kind: type[BaseException]) -> str:
 def cut_traceback(text: str) -> str:
     """Cut a traceback to `MAX_TRACEBACK_BYTES` of UTF-8, keeping both ends."""
     return cut(text, MAX_TRACEBACK_BYTES, _HEAD_BYTES)
+
+
+def _cut_message(text: str) -> str:
+    return cut(text, MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES // 2)
 
 
 def cut(text: str, limit: int, head: int) -> str:

@@ -1,6 +1,10 @@
-"""The parent: starts the child, beats, passes SIGTERM on, and says how it went. It stays small and imports no ZenML."""
+"""The parent: starts the child, beats, passes SIGTERM on, ends it when its time is up, and says how it went.
+
+It stays small and imports no ZenML.
+"""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -26,7 +30,7 @@ class Timing:
 
     `stop_grace` is what a child gets between SIGTERM and SIGKILL: less than the task definition's StopTimeout (120),
     for the report has to be written before ECS kills the task. `exit_grace` is what a child gets to end after it has
-    told how it went: threads and exit handlers of user code may hang.
+    told how it went: threads and exit handlers of user code may hang. `look` is how exactly a time limit is kept.
     """
 
     heartbeat: float = 15.0
@@ -48,6 +52,7 @@ class Parent:
         self._command = command or (sys.executable, "-m", "runner.child")
         self._child: ChildProcess | None = None
         self._stop_requested_at: float | None = None
+        self._timed_out_at: float | None = None
         self._progress = Progress(heartbeat_at=now())
 
     @property
@@ -68,7 +73,11 @@ class Parent:
                 self._child.send(signal.SIGTERM)
 
     def run(self, assignment: Assignment) -> Report:
-        """Run the assignment to its end, whatever that is. Nothing of the child's group is left afterwards."""
+        """Run the assignment, which was claimed just now, to its end, whatever that is.
+
+        Nothing of the child's group is left afterwards.
+        """
+        claimed_at = time.monotonic()
         if self.stopping:
             return Report(outcome="failed", reason="stopped", message="The task was told to stop before it had begun.")
         with tempfile.TemporaryDirectory(prefix="run-", ignore_cleanup_errors=True) as folder:
@@ -78,7 +87,8 @@ class Parent:
             try:
                 if self.stopping:  # The signal came before there was a child to pass it on to.
                     child.send(signal.SIGTERM)
-                end = self._watch(child, exchange)
+                limit = assignment.timeout_seconds
+                end = self._watch(child, exchange, math.inf if limit is None else claimed_at + limit)
             finally:
                 # Whatever the pipeline has started and left behind, and the child itself if the parent failed.
                 child.send(signal.SIGKILL)
@@ -86,7 +96,12 @@ class Parent:
             report = verdict(
                 end,
                 exchange.report(),
-                Circumstances(stopping=self.stopping, memory_limit=self._memory_limit, steps=self._progress.steps),
+                Circumstances(
+                    stopping=self.stopping,
+                    timed_out_after=assignment.timeout_seconds if self._timed_out_at is not None else None,
+                    memory_limit=self._memory_limit,
+                    steps=self._progress.steps,
+                ),
             )
         # What the child had told before counts where its report says nothing.
         return report.model_copy(
@@ -97,8 +112,8 @@ class Parent:
             }
         )
 
-    def _watch(self, child: ChildProcess, exchange: Exchange) -> ChildExit:
-        """Wait for the child's end; beat meanwhile, and enforce the two graces."""
+    def _watch(self, child: ChildProcess, exchange: Exchange, deadline: float) -> ChildExit:
+        """Wait for the child's end; beat meanwhile, and enforce the deadline and the two graces."""
         saved_at = time.monotonic()
         told_at: float | None = None
         changed = False
@@ -113,11 +128,21 @@ class Parent:
                     self.stop()
             if told_at is None and exchange.has_report():
                 told_at = moment
+            if moment >= deadline and told_at is None and self._ending_since is None:
+                _log.error("the run's time is up; stopping")
+                self._timed_out_at = moment
+                child.send(signal.SIGTERM)
             self._kill_if_overdue(child, moment, told_at)
         return end
 
+    @property
+    def _ending_since(self) -> float | None:
+        """Since when the child has known that it is to end, for either reason."""
+        known = [moment for moment in (self._stop_requested_at, self._timed_out_at) if moment is not None]
+        return min(known, default=None)
+
     def _kill_if_overdue(self, child: ChildProcess, moment: float, told_at: float | None) -> None:
-        if self._stop_requested_at is not None and moment - self._stop_requested_at > self._timing.stop_grace:
+        if self._ending_since is not None and moment - self._ending_since > self._timing.stop_grace:
             _log.error("the pipeline did not stop within %.0f s and is killed", self._timing.stop_grace)
             child.send(signal.SIGKILL)
         elif told_at is not None and moment - told_at > self._timing.exit_grace:

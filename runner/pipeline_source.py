@@ -35,11 +35,25 @@ def load_pipeline(source: str) -> Pipeline:
             "pipeline_not_importable",
             f"The module {module_name} {what} {attribute!r}. Publish again from the code that is in the image.",
         )
+    _set_source_root(module)
+    return pipeline
+
+
+def find_source_root(module_name: str) -> None:
+    """Import a module, and tell ZenML which folder its code is in.
+
+    Raises:
+        Exception: whatever the module raises.
+
+    """
+    _set_source_root(importlib.import_module(module_name))
+
+
+def _set_source_root(module: ModuleType) -> None:
     root = source_root(module)
     if root is not None:
         # ZenML would take the folder of the main module, which is the runner's.
         source_utils.set_custom_source_root(str(root))
-    return pipeline
 
 
 def source_root(module: ModuleType) -> Path | None:

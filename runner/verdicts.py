@@ -15,9 +15,14 @@ _SIGNAL_BASE = 128
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What the parent knows besides: was the task told to stop, how much memory it has, what ran last."""
+    """What the parent knows besides.
+
+    Was the task told to stop, after how many seconds was its time up (None: it was not), how much memory it has, what
+    ran last.
+    """
 
     stopping: bool
+    timed_out_after: int | None
     memory_limit: int | None
     steps: tuple[StepProgress, ...]
 
@@ -25,23 +30,25 @@ class Circumstances:
 def verdict(end: ChildExit, told: Report | None, circumstances: Circumstances) -> Report:
     """Say how the run went.
 
-    What the child told counts; a failure while the task was being stopped is `stopped`. A child that told nothing is
-    judged by its end: `stopped`, `out_of_memory`, `killed` or `result_missing`. `exit_code` is the child's, or 128 and
-    the signal's number, as shells have it.
+    What the child told counts; a failure while the task was being stopped is `stopped`, and one after its time was up
+    is `timed_out`, unless it was told to stop as well. A child that told nothing is judged by its end: one of these,
+    or `out_of_memory`, `killed` or `result_missing`. `exit_code` is the child's, or 128 and the signal's number, as
+    shells have it.
     """
     exit_code = end.code if end.signal is None else _SIGNAL_BASE + end.signal
     if told is not None:
         report = told.model_copy(update={"exit_code": exit_code})
-        if circumstances.stopping and told.outcome == "failed" and told.reason in {"pipeline_failed", "stopped"}:
-            return report.model_copy(update={"reason": "stopped", "message": _stopped(circumstances)})
+        if told.outcome == "failed" and told.reason in {"pipeline_failed", "stopped"}:
+            ended = _ended_by_us(circumstances)
+            return report.model_copy(update={"reason": ended[0], "message": ended[1]}) if ended else report
         return report
     reason, message = _reason(end, circumstances)
     return Report(outcome="failed", reason=reason, message=message, exit_code=exit_code, steps=circumstances.steps)
 
 
 def _reason(end: ChildExit, circumstances: Circumstances) -> tuple[str, str]:
-    if circumstances.stopping:
-        return "stopped", _stopped(circumstances)
+    if ended := _ended_by_us(circumstances):
+        return ended
     where = _where(circumstances)
     if end.signal is None:
         return "result_missing", (
@@ -65,8 +72,16 @@ def _reason(end: ChildExit, circumstances: Circumstances) -> tuple[str, str]:
     return "killed", f"The pipeline's process was killed by {name}{where}. {advice}"
 
 
-def _stopped(circumstances: Circumstances) -> str:
-    return f"The task was told to stop{_where(circumstances)}. Start the run again if that was not intended."
+def _ended_by_us(circumstances: Circumstances) -> tuple[str, str] | None:
+    where = _where(circumstances)
+    if circumstances.stopping:
+        return "stopped", f"The task was told to stop{where}. Start the run again if that was not intended."
+    if circumstances.timed_out_after is not None:
+        return "timed_out", (
+            f"The run's time was up after {circumstances.timed_out_after} s{where}. Give it more with a larger "
+            "timeout_seconds, in the run's request or in the snapshot."
+        )
+    return None
 
 
 def _where(circumstances: Circumstances) -> str:

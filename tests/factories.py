@@ -4,19 +4,23 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from zentrigger.catalogue import Pipeline, Snapshot, SnapshotContent
+from zentrigger.catalogue import Pipeline, PublishRequest, Snapshot, SnapshotContent
 from zentrigger.events import ContainerState, TaskState
 from zentrigger.runs import Run, RunInput, Source
 from zentrigger.timestamps import to_text
 
 MOMENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/zentrigger/0123456789abcdef"
+TASK_DEFINITION = "arn:aws:ecs:eu-west-1:123456789012:task-definition/zentrigger-snapshot:1"
+IMAGE = "local@sha256:" + "0" * 64
 
 TRAINING = SnapshotContent.model_validate(
     {
         "pipeline": "training_pipeline",
         "source": "pipelines.training:training_pipeline",
         "zenml_version": "0.98.0",
+        "image": IMAGE,
+        "architecture": "ARM64",
         "parameters_schema": {
             "type": "object",
             "properties": {
@@ -29,6 +33,7 @@ TRAINING = SnapshotContent.model_validate(
             "load_data": {
                 "parameters_schema": {"type": "object", "properties": {"data_url": {"type": "string"}}},
                 "fixed": ["data_url"],
+                "passed": {"data_url": "data_url"},
             },
             "train_model": {
                 "upstream": ["load_data"],
@@ -37,16 +42,40 @@ TRAINING = SnapshotContent.model_validate(
                     "properties": {"model_type": {"type": "string"}, "trees": {"type": "integer", "minimum": 1}},
                 },
                 "fixed": ["model_type"],
+                "passed": {"model_type": "model_type"},
             },
         },
     }
 )
 
 
-def pipeline(content: SnapshotContent = TRAINING, number: int = 1) -> Pipeline:
+def content(**values: Any) -> SnapshotContent:
+    """Make the content of a snapshot: the training pipeline's, but for `values`."""
+    return SnapshotContent.model_validate(TRAINING.model_dump() | values)
+
+
+def snapshot(content: SnapshotContent = TRAINING, number: int = 1, **values: Any) -> Snapshot:
+    """Make a snapshot."""
+    return Snapshot.model_validate(
+        {
+            "number": number,
+            "content": content,
+            "task_definition": TASK_DEFINITION,
+            "published_at": MOMENT,
+            "published_by": "tests",
+        }
+        | values
+    )
+
+
+def pipeline(**values: Any) -> Pipeline:
     """Make a published pipeline."""
-    newest = Snapshot(number=number, content=content, published_at=MOMENT, published_by="tests")
-    return Pipeline(name=content.pipeline, snapshots=number, newest=newest)
+    return Pipeline.model_validate({"name": "training_pipeline", "snapshots": 1, "newest": 1, "revision": 1} | values)
+
+
+def publication(content: SnapshotContent = TRAINING, **values: Any) -> PublishRequest:
+    """Make a request to publish a content; `values` are what else it says, or says otherwise."""
+    return PublishRequest.model_validate(content.model_dump() | values)
 
 
 def run(**values: Any) -> Run:
@@ -58,7 +87,7 @@ def run(**values: Any) -> Run:
             "pipeline": "training_pipeline",
             "snapshot": "training_pipeline:1",
             "status": "queued",
-            "task_definition": "zentrigger-runner:1",
+            "task_definition": "zentrigger-snapshot:1",
             "source": Source(type="http", key_id="tests"),
             "request_hash": "hash",
             "rank": to_text(accepted),

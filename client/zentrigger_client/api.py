@@ -105,30 +105,55 @@ class Client:
         self,
         pipeline: str,
         *,
+        snapshot: int | str | None = None,
         parameters: Mapping[str, Any] | None = None,
         steps: Mapping[str, Mapping[str, Any]] | None = None,
         enable_cache: bool | None = None,
         tags: Sequence[str] = (),
+        resources: Mapping[str, int] | None = None,
+        timeout_seconds: int | None = None,
         idempotency_key: str | None = None,
     ) -> Json:
         """Start a run and return it at once, usually ``starting`` or ``queued``.
 
-        ``steps`` maps a step's name to its parameters. Without ``idempotency_key`` one is made up, so that a repeat
-        after a lost answer finds the same run instead of starting a second.
+        ``snapshot`` is a number, an id, a name or ``tag:<tag>``; without it, the one published last runs. ``steps``
+        maps a step's name to its parameters. ``resources`` has ``cpu`` (1024 is one vCPU) and ``memory`` (MiB). Without
+        ``idempotency_key`` one is made up, so that a repeat after a lost answer finds the same run instead of starting
+        a second.
         """
-        body: Json = {"pipeline": pipeline}
-        if parameters:
-            body["parameters"] = dict(parameters)
-        if steps:
-            body["steps"] = {name: {"parameters": dict(values)} for name, values in steps.items()}
-        if enable_cache is not None:
-            body["enable_cache"] = enable_cache
-        if tags:
-            body["tags"] = list(tags)
-        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
-        if not key.strip() or not key.isascii() or not key.isprintable():
-            raise ZentriggerError("an idempotency key is made of printable ASCII characters")
-        return self._object("POST", "/runs", body=body, headers={"Idempotency-Key": key}, repeatable=True)
+        body = _run_request(
+            pipeline, snapshot, parameters, steps, enable_cache, tags, resources=resources, seconds=timeout_seconds
+        )
+        headers = _idempotency(str(uuid.uuid4()) if idempotency_key is None else idempotency_key)
+        return self._object("POST", "/runs", body=body, headers=headers, repeatable=True)
+
+    def dry_run(  # noqa: PLR0913 - as above
+        self,
+        pipeline: str,
+        *,
+        snapshot: int | str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        steps: Mapping[str, Mapping[str, Any]] | None = None,
+        enable_cache: bool | None = None,
+        tags: Sequence[str] = (),
+        resources: Mapping[str, int] | None = None,
+        timeout_seconds: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Return what `start` would do with the same arguments, and everything that is wrong; nothing is written."""
+        body = _run_request(
+            pipeline, snapshot, parameters, steps, enable_cache, tags, resources=resources, seconds=timeout_seconds
+        )
+        headers = {} if idempotency_key is None else _idempotency(idempotency_key)
+        return self._object("POST", "/runs", query={"dry_run": "true"}, body=body, headers=headers, repeatable=True)
+
+    def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Json:
+        """Run again what an ended run was, with the same snapshot, image and parameters, and return the new run.
+
+        409 while the run has not ended. For ``idempotency_key`` see `start`.
+        """
+        headers = _idempotency(str(uuid.uuid4()) if idempotency_key is None else idempotency_key)
+        return self._object("POST", f"/runs/{_segment(run_id)}/retry", headers=headers, repeatable=True)
 
     def run(self, run_id: str) -> Json:
         """Return the run as it is now."""
@@ -161,8 +186,8 @@ class Client:
         cursor: str | None = None,
     ) -> Json:
         """Return one page of runs, newest first: ``{"items": [...], "next": cursor or None}``."""
-        query = {"pipeline": pipeline, "status": status, "trigger": trigger, "tag": tag, "cursor": cursor}
-        return self._object("GET", "/runs", query={**query, "limit": None if limit is None else str(limit)})
+        query = _filters(limit, cursor, pipeline=pipeline, status=status, trigger=trigger, tag=tag)
+        return self._object("GET", "/runs", query=query)
 
     def cancel(self, run_id: str) -> Json:
         """Ask for the run's end. 409 if it has ended."""
@@ -174,17 +199,59 @@ class Client:
 
     # ----------------------------------------------------------------------------------- pipelines and publishing
 
-    def pipelines(self) -> Json:
-        """Return the published pipelines this key may see."""
-        return self._object("GET", "/pipelines")
+    def pipelines(
+        self, *, name: str | None = None, tag: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Json:
+        """Return one page of the published pipelines: ``{"items": [...], "next": cursor or None}``.
+
+        ``tag`` is one of the newest snapshot's.
+        """
+        return self._object("GET", "/pipelines", query=_filters(limit, cursor, name=name, tag=tag))
 
     def pipeline(self, name: str) -> Json:
         """Return one pipeline with the parameter schemas of its newest snapshot."""
         return self._object("GET", f"/pipelines/{_segment(name)}")
 
+    def changes(self, pipeline: str, *, limit: int | None = None, cursor: str | None = None) -> Json:
+        """Return one page of what each publication of the pipeline changed of its parameters, newest first."""
+        return self._object("GET", f"/pipelines/{_segment(pipeline)}/changes", query=_filters(limit, cursor))
+
+    def snapshots(
+        self,
+        pipeline: str,
+        *,
+        name: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Json:
+        """Return one page of the pipeline's snapshots, newest first."""
+        query = _filters(limit, cursor, name=name, tag=tag)
+        return self._object("GET", f"/pipelines/{_segment(pipeline)}/snapshots", query=query)
+
+    def snapshot(self, snapshot_id: str) -> Json:
+        """Return one snapshot with everything in it. Ids look like ``training_pipeline:3``."""
+        return self._object("GET", f"/snapshots/{_segment(snapshot_id)}")
+
     def publish(self, snapshot: Mapping[str, Any]) -> Json:
-        """Publish a snapshot (scope admin). The same content as the newest is not published twice."""
+        """Publish a snapshot (scope admin).
+
+        What was published before with the same content is given back instead, and is the newest again. 409 if it would
+        break triggers, or if its name is another snapshot's.
+        """
         return self._object("POST", "/snapshots", body=dict(snapshot), repeatable=True)
+
+    def update_snapshot(self, snapshot_id: str, changes: Mapping[str, Any]) -> Json:
+        """Change ``name`` (None takes it away), ``description`` or ``tags`` of a snapshot; what is left out stays.
+
+        ``replace`` moves a name that another snapshot has, ``allow_breaking`` does it although triggers would no longer
+        fit; otherwise 409.
+        """
+        return self._object("PATCH", f"/snapshots/{_segment(snapshot_id)}", body=dict(changes), repeatable=True)
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete a snapshot; 409 with the list if a name or a trigger leads to it."""
+        self._call("DELETE", f"/snapshots/{_segment(snapshot_id)}")
 
     # ------------------------------------------------------------------------------------------------- triggers
 
@@ -307,6 +374,40 @@ class Client:
             response.text,
             _retry_after(response.headers.get("Retry-After")),
         )
+
+
+def _run_request(  # noqa: PLR0913, PLR0917 - one argument for each field of POST /runs
+    pipeline: str,
+    snapshot: int | str | None,
+    parameters: Mapping[str, Any] | None,
+    steps: Mapping[str, Mapping[str, Any]] | None,
+    enable_cache: bool | None,
+    tags: Sequence[str],
+    *,
+    resources: Mapping[str, int] | None,
+    seconds: int | None,
+) -> Json:
+    body: Json = {
+        "pipeline": pipeline,
+        "snapshot": snapshot,
+        "parameters": dict(parameters or {}) or None,
+        "steps": {name: {"parameters": dict(values)} for name, values in (steps or {}).items()} or None,
+        "enable_cache": enable_cache,
+        "tags": list(tags) or None,
+        "resources": None if resources is None else dict(resources),
+        "timeout_seconds": seconds,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _idempotency(key: str) -> dict[str, str]:
+    if not key.strip() or not key.isascii() or not key.isprintable():
+        raise ZentriggerError("an idempotency key is made of printable ASCII characters")
+    return {"Idempotency-Key": key}
+
+
+def _filters(limit: int | None, cursor: str | None, **names: str | None) -> dict[str, str | None]:
+    return {**names, "limit": None if limit is None else str(limit), "cursor": cursor}
 
 
 def _encoded(body: Json) -> bytes:

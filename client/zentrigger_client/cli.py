@@ -14,23 +14,28 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zentrigger_client import publish, rendering
+from zentrigger_client import publish_command, rendering, snapshot_commands
 from zentrigger_client.api import Client, Json, Unreachable, ZentriggerError
-from zentrigger_client.errors import redact
+from zentrigger_client.assignments import assignments, nested_assignments, resources
+from zentrigger_client.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    Command,
+    Context,
+    UsageError,
+    complain,
+)
 from zentrigger_client.follow import FINAL, display_for, follow, headline, print_end, run_id_of, steps_of
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 _LOG_POLL_SECONDS = 2.0
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
-
-
-class UsageError(Exception):
-    """The command line makes no sense; the text says what to change."""
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
@@ -40,12 +45,12 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
             stream.reconfigure(errors="replace")  # an ASCII terminal gets "?" instead of a traceback
     options = parser().parse_args(arguments)
     try:
-        return int(options.command(options, _Context(options, os.environ if environment is None else environment)))
+        return int(options.command(options, Context(options, os.environ if environment is None else environment)))
     except UsageError as error:
         print(f"zentrigger: {error}", file=sys.stderr)
         return EXIT_USAGE
     except ZentriggerError as error:
-        _complain(error, as_json=options.json)
+        complain(error, as_json=options.json, may_break=getattr(options, "may_break", False))
         return EXIT_UNREACHABLE if isinstance(error, Unreachable) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -53,31 +58,6 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         # The reader of our output is gone (`zentrigger logs ... | head`): nothing to say, and nobody to say it to.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the flush at exit
         return EXIT_OK
-
-
-class _Context:
-    """What a command needs from outside: the client, made when first asked for, and how to print."""
-
-    def __init__(self, options: argparse.Namespace, environment: Mapping[str, str]) -> None:
-        self._options = options
-        self._environment = environment
-
-    def client(self) -> Client:
-        """Return a client of the API that the options or the environment name."""
-        url = self._options.api_url or self._environment.get("ZENTRIGGER_API_URL")
-        if not url:
-            raise UsageError("which API? Set ZENTRIGGER_API_URL or give --api-url")
-        key = self._environment.get("ZENTRIGGER_API_KEY")
-        if not key:
-            raise UsageError("which API key? Set ZENTRIGGER_API_KEY")
-        try:
-            return Client(url, key)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-
-    def show(self, content: Json, text: Callable[[Json], str]) -> None:
-        """Print the answer: as JSON if asked for, otherwise as text."""
-        print(json.dumps(content, indent=2) if self._options.json else text(content))
 
 
 # -------------------------------------------------------------------------------------------------------- arguments
@@ -95,31 +75,41 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 done or run succeeded, 1 refused or run failed, 2 wrong usage, 3 nobody answers.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add = _adder(commands, common)
 
-    def add(name: str, command: Callable[[argparse.Namespace, _Context], int], text: str) -> argparse.ArgumentParser:
+    def group(name: str, text: str) -> "_Add":
+        return _adder(commands.add_parser(name, help=text).add_subparsers(required=True, metavar="COMMAND"), common)
+
+    publish_command.add_options(
+        add("publish", publish_command.run, "Compile the pipelines of Python modules and publish them.")
+    )
+    _add_runs(add)
+    snapshot_commands.add_commands(add, group)
+    _add_triggers(group("trigger", "Manage what starts runs by itself."))
+    _add_keys(group("keys", "Manage API keys."))
+    return top
+
+
+_Add = Callable[[str, Command, str], argparse.ArgumentParser]
+
+
+def _adder(commands: "_Commands", common: argparse.ArgumentParser) -> _Add:
+    """Return what adds a command: its name, what it does, and what it is for."""
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)
         sub.set_defaults(command=command)
         return sub
 
-    sub = add("publish", _publish, "Compile the pipelines of Python modules and publish them.")
-    sub.add_argument(
-        "modules", nargs="+", metavar="MODULE", help="as imported from here; a package stands for all its modules"
-    )
-    sub.add_argument(
-        "--sample",
-        action="append",
-        default=[],
-        metavar="PIPELINE.NAME=VALUE",
-        help="value of a parameter without a default, used only to find the steps",
-    )
-    sub.add_argument("--keep-going", action="store_true", help="publish the others when one cannot be compiled")
-    sub.add_argument("--dry-run", action="store_true", help="print what would be published, as JSON; needs no API")
-    sub.add_argument(
-        "--use-my-zenml", action="store_true", help="compile on your own active ZenML stack instead of a local one"
-    )
+    return add
 
+
+def _add_runs(add: _Add) -> None:
     sub = add("run", _run, "Start a run of a pipeline.")
     sub.add_argument("pipeline")
+    sub.add_argument(
+        "--snapshot", metavar="CHOICE", help="a number, an id, a name or tag:TAG; default: the one published last"
+    )
     sub.add_argument(
         "-p",
         "--parameter",
@@ -133,14 +123,29 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="override the pipeline's use of ZenML's cache"
     )
+    sub.add_argument("--cpu", type=int, metavar="UNITS", help="size of the task; 1024 is one vCPU; with --memory")
+    sub.add_argument("--memory", type=int, metavar="MIB")
+    sub.add_argument("--timeout-seconds", type=int, metavar="N", help="end the run when it takes longer")
+    sub.add_argument("--idempotency-key", metavar="KEY", help="the same key starts the same run once")
+    ending = sub.add_mutually_exclusive_group()
+    ending.add_argument(
+        "--follow", action="store_true", help="show progress to the end; exit status 1 unless it succeeds"
+    )
+    ending.add_argument(
+        "--dry-run", action="store_true", help="start nothing; say what would run, and all that is wrong"
+    )
+
+    sub = add("retry", _retry, "Run again what an ended run was: same snapshot, image and parameters.")
+    sub.add_argument("run_id", metavar="RUN_ID")
     sub.add_argument("--idempotency-key", metavar="KEY", help="the same key starts the same run once")
     sub.add_argument("--follow", action="store_true", help="show progress to the end; exit status 1 unless it succeeds")
 
-    for name, command, text in (
+    commands: tuple[tuple[str, Command, str], ...] = (
         ("status", _status, "Show a run."),
         ("follow", _follow, "Show a run's progress to its end."),
         ("cancel", _cancel, "Cancel a run."),
-    ):
+    )
+    for name, command, text in commands:
         add(name, command, text).add_argument("run_id", metavar="RUN_ID")
     sub = add("logs", _logs, "Print a run's log.")
     sub.add_argument("run_id", metavar="RUN_ID")
@@ -150,148 +155,72 @@ def parser() -> argparse.ArgumentParser:
     for option in ("--pipeline", "--status", "--trigger", "--tag", "--cursor"):
         sub.add_argument(option)
     sub.add_argument("--limit", type=int)
-    add("pipelines", _pipelines, "List the published pipelines.")
-    add("pipeline", _pipeline, "Show a pipeline and its parameters.").add_argument("name")
-
-    _add_triggers(commands, common)
-    _add_keys(commands, common)
-    return top
 
 
-def _add_triggers(commands: "_Commands", common: argparse.ArgumentParser) -> None:
-    group = commands.add_parser("trigger", help="Manage what starts runs by itself.").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    sub = group.add_parser("put", parents=[common], help="Create or replace a trigger.")
+def _add_triggers(add: _Add) -> None:
+    sub = add("put", _trigger_put, "Create or replace a trigger.")
     sub.add_argument("name")
     sub.add_argument("file", nargs="?", metavar="FILE", help="JSON file, - for stdin")
     sub.add_argument("--body", metavar="JSON", help="the trigger itself instead of a file")
-    sub.set_defaults(command=_trigger_put)
-    sub = group.add_parser("list", parents=[common], help="List triggers.")
-    sub.set_defaults(command=_trigger_list)
-    for name, command, text in (
-        ("show", _trigger_show, "Show a trigger."),
-        ("delete", _trigger_delete, "Delete a trigger."),
-        ("receipts", _trigger_receipts, "Show what became of the events at a trigger."),
-    ):
-        sub = group.add_parser(name, parents=[common], help=text)
-        sub.add_argument("name")
-        sub.set_defaults(command=command)
+    add("list", _trigger_list, "List triggers.")
+    add("show", _trigger_show, "Show a trigger.").add_argument("name")
+    add("delete", _trigger_delete, "Delete a trigger.").add_argument("name")
+    add("receipts", _trigger_receipts, "Show what became of the events at a trigger.").add_argument("name")
 
 
-def _add_keys(commands: "_Commands", common: argparse.ArgumentParser) -> None:
-    group = commands.add_parser("keys", help="Manage API keys.").add_subparsers(required=True, metavar="COMMAND")
-    sub = group.add_parser("create", parents=[common], help="Create an API key and print it; it is shown this once.")
+def _add_keys(add: _Add) -> None:
+    sub = add("create", _keys_create, "Create an API key and print it; it is shown this once.")
     sub.add_argument("--name", required=True)
     sub.add_argument("--scope", action="append", required=True, choices=["run", "read", "admin"])
-    sub.set_defaults(command=_keys_create)
-    sub = group.add_parser("list", parents=[common], help="List API keys, without their secrets.")
-    sub.set_defaults(command=_keys_list)
-    sub = group.add_parser("delete", parents=[common], help="Revoke an API key.")
-    sub.add_argument("key_id", metavar="KEY_ID")
-    sub.set_defaults(command=_keys_delete)
-
-
-def assignment(text: str, what: str) -> tuple[str, Any]:
-    """Read ``NAME=VALUE``: the value is JSON if it parses as such, otherwise text; ``NAME:=TEXT`` is always text.
-
-    NaN and Infinity are no JSON (RFC 8259) and stay text. Raises UsageError without a name or an ``=``.
-    """
-    name, separator, raw = text.partition("=")
-    if not separator or not name.rstrip(":"):
-        raise UsageError(f"{what} has to look like NAME=VALUE, not {text!r}")
-    if name.endswith(":"):
-        return name[:-1], raw
-    try:
-        return name, json.loads(raw, parse_constant=_no_constant)
-    except ValueError:
-        return name, raw
-
-
-def assignments(texts: Sequence[str], what: str) -> Json:
-    """Read several ``NAME=VALUE``. Raises UsageError for a name given twice."""
-    pairs: Json = {}
-    for text in texts:
-        name, content = assignment(text, what)
-        if name in pairs:
-            raise UsageError(f"{what} {name} is given twice")
-        pairs[name] = content
-    return pairs
-
-
-def nested_assignments(texts: Sequence[str], what: str) -> dict[str, Json]:
-    """Read several ``GROUP.NAME=VALUE`` into a mapping of mappings."""
-    groups: dict[str, Json] = {}
-    for path, content in assignments(texts, what).items():
-        group, separator, name = path.partition(".")
-        if not separator or not group or not name:
-            raise UsageError(f"{what} has to look like {what.upper()}.NAME=VALUE, not {path!r}")
-        groups.setdefault(group, {})[name] = content
-    return groups
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
+    add("list", _keys_list, "List API keys, without their secrets.")
+    add("delete", _keys_delete, "Revoke an API key.").add_argument("key_id", metavar="KEY_ID")
 
 
 # --------------------------------------------------------------------------------------------------------- commands
 
 
-def _publish(options: argparse.Namespace, context: _Context) -> int:
-    samples = nested_assignments(options.sample, "pipeline")
-    client = None if options.dry_run else context.client()
-    compilation = publish.compile_modules(options.modules, samples=samples, use_my_zenml=options.use_my_zenml)
-    for failure in compilation.failures:
-        print(rendering.plain(redact(str(failure))), file=sys.stderr)
-    if compilation.failures and not options.keep_going:
-        if compilation.snapshots:
-            names = ", ".join(snapshot["pipeline"] for snapshot in compilation.snapshots)
-            print(f"Nothing was published. With --keep-going these would have been: {names}", file=sys.stderr)
-        return EXIT_FAILED
-    if client is None:
-        print(json.dumps(list(compilation.snapshots), indent=2))
-    else:
-        with client:
-            answers = publish.publish(client, compilation.snapshots)
-        rows = [
-            (
-                snapshot["pipeline"],
-                str(answer["number"]),
-                "created" if answer.get("created") else "unchanged",
-                ", ".join(_parameters(snapshot["parameters_schema"])),
-            )
-            for snapshot, answer in zip(compilation.snapshots, answers, strict=True)
-        ]
-        context.show(
-            {"snapshots": answers}, lambda _: rendering.table(("pipeline", "snapshot", "", "parameters"), rows)
-        )
-    return EXIT_FAILED if compilation.failures else EXIT_OK
-
-
-def _run(options: argparse.Namespace, context: _Context) -> int:
-    parameters = assignments(options.parameter, "parameter")
-    steps = nested_assignments(options.step, "step")
+def _run(options: argparse.Namespace, context: Context) -> int:
+    asked: Json = {
+        "snapshot": options.snapshot,
+        "parameters": assignments(options.parameter, "parameter"),
+        "steps": nested_assignments(options.step, "step"),
+        "enable_cache": options.cache,
+        "tags": options.tag,
+        "resources": resources(options.cpu, options.memory),
+        "timeout_seconds": options.timeout_seconds,
+        "idempotency_key": options.idempotency_key,
+    }
     with context.client() as client:
-        run = client.start(
-            options.pipeline,
-            parameters=parameters,
-            steps=steps,
-            enable_cache=options.cache,
-            tags=options.tag,
-            idempotency_key=options.idempotency_key,
-        )
-        if not options.follow:
-            context.show(run, lambda content: f"{run_id_of(content)}  {content['status']}")
-            return EXIT_OK
+        if options.dry_run:
+            return _tried(client.dry_run(options.pipeline, **asked), context)
+        return _started(client, client.start(options.pipeline, **asked), options, context)
+
+
+def _retry(options: argparse.Namespace, context: Context) -> int:
+    with context.client() as client:
+        run = client.retry(options.run_id, idempotency_key=options.idempotency_key)
+        return _started(client, run, options, context)
+
+
+def _started(client: Client, run: Json, options: argparse.Namespace, context: Context) -> int:
+    if options.follow:
         return _followed(client, run_id_of(run), options, context)
+    context.show(run, lambda content: f"{run_id_of(content)}  {content['status']}")
+    return EXIT_OK
 
 
-def _follow(options: argparse.Namespace, context: _Context) -> int:
+def _tried(answer: Json, context: Context) -> int:
+    """Show what a run would be; the exit status is 1 if it would be refused."""
+    context.show(answer, rendering.dry_run)
+    return EXIT_FAILED if answer["would"] == "refuse" or answer["problems"] else EXIT_OK
+
+
+def _follow(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         return _followed(client, options.run_id, options, context)
 
 
-def _followed(client: Client, run_id: str, options: argparse.Namespace, context: _Context) -> int:
+def _followed(client: Client, run_id: str, options: argparse.Namespace, context: Context) -> int:
     # Progress goes where JSON does not.
     with display_for(sys.stderr if options.json else sys.stdout) as display:
         try:
@@ -309,7 +238,7 @@ def _followed(client: Client, run_id: str, options: argparse.Namespace, context:
     return EXIT_OK if run["status"] == "succeeded" else EXIT_FAILED
 
 
-def _status(options: argparse.Namespace, context: _Context) -> int:
+def _status(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         run = client.run(options.run_id)
     if options.json:
@@ -323,13 +252,13 @@ def _status(options: argparse.Namespace, context: _Context) -> int:
     return EXIT_OK
 
 
-def _cancel(options: argparse.Namespace, context: _Context) -> int:
+def _cancel(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         context.show(client.cancel(options.run_id), lambda run: f"cancel requested: {headline(run)}")
     return EXIT_OK
 
 
-def _logs(options: argparse.Namespace, context: _Context) -> int:
+def _logs(options: argparse.Namespace, context: Context) -> int:
     cursor: str | None = None
     with context.client() as client:
         while True:
@@ -349,7 +278,7 @@ def _logs(options: argparse.Namespace, context: _Context) -> int:
                 time.sleep(_LOG_POLL_SECONDS)
 
 
-def _list(options: argparse.Namespace, context: _Context) -> int:
+def _list(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         page = client.runs(
             pipeline=options.pipeline,
@@ -379,33 +308,7 @@ def _runs_table(page: Json) -> str:
     return text + (f"\nmore: --cursor {page['next']}" if page.get("next") else "")
 
 
-def _pipelines(_: argparse.Namespace, context: _Context) -> int:
-    with context.client() as client:
-        answer = client.pipelines()
-    context.show(
-        answer,
-        lambda content: rendering.table(
-            ("pipeline", "newest snapshot", "description"),
-            [
-                (
-                    pipeline["name"],
-                    pipeline["snapshot"]["id"],
-                    rendering.one_line(pipeline.get("description") or ""),
-                )
-                for pipeline in content["items"]
-            ],
-        ),
-    )
-    return EXIT_OK
-
-
-def _pipeline(options: argparse.Namespace, context: _Context) -> int:
-    with context.client() as client:
-        print(json.dumps(client.pipeline(options.name), indent=2))
-    return EXIT_OK
-
-
-def _trigger_put(options: argparse.Namespace, context: _Context) -> int:
+def _trigger_put(options: argparse.Namespace, context: Context) -> int:
     if (options.file is None) == (options.body is None):
         raise UsageError("give the trigger either as FILE or with --body")
     try:
@@ -424,7 +327,7 @@ def _trigger_put(options: argparse.Namespace, context: _Context) -> int:
     return EXIT_OK
 
 
-def _trigger_list(_: argparse.Namespace, context: _Context) -> int:
+def _trigger_list(_: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         answer = client.triggers()
     context.show(
@@ -437,26 +340,26 @@ def _trigger_list(_: argparse.Namespace, context: _Context) -> int:
     return EXIT_OK
 
 
-def _trigger_show(options: argparse.Namespace, context: _Context) -> int:
+def _trigger_show(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         print(json.dumps(client.trigger(options.name), indent=2))
     return EXIT_OK
 
 
-def _trigger_delete(options: argparse.Namespace, context: _Context) -> int:
+def _trigger_delete(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         client.delete_trigger(options.name)
     context.show({}, lambda _: f"deleted {options.name}")
     return EXIT_OK
 
 
-def _trigger_receipts(options: argparse.Namespace, context: _Context) -> int:
+def _trigger_receipts(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         print(json.dumps(client.receipts(options.name), indent=2))
     return EXIT_OK
 
 
-def _keys_create(options: argparse.Namespace, context: _Context) -> int:
+def _keys_create(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         answer = client.create_key(options.name, options.scope)
     # The one place where a secret is printed: its only copy.
@@ -464,7 +367,7 @@ def _keys_create(options: argparse.Namespace, context: _Context) -> int:
     return EXIT_OK
 
 
-def _keys_list(_: argparse.Namespace, context: _Context) -> int:
+def _keys_list(_: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         answer = client.keys()
     context.show(
@@ -480,34 +383,11 @@ def _keys_list(_: argparse.Namespace, context: _Context) -> int:
     return EXIT_OK
 
 
-def _keys_delete(options: argparse.Namespace, context: _Context) -> int:
+def _keys_delete(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         client.delete_key(options.key_id)
     context.show({}, lambda _: f"deleted {options.key_id}")
     return EXIT_OK
-
-
-# --------------------------------------------------------------------------------------------------------- printing
-
-
-def _parameters(schema: Mapping[str, Any]) -> list[str]:
-    required = set(schema.get("required", []))
-    return [
-        name
-        if name in required
-        else f"{name}={json.dumps(declared['default'])}"
-        if "default" in declared
-        else f"{name}?"
-        for name, declared in schema.get("properties", {}).items()
-    ]
-
-
-def _complain(error: ZentriggerError, *, as_json: bool) -> None:
-    if as_json:
-        problem = error.problem or {"title": error.title, "detail": error.detail, "status": error.status}
-        print(redact(json.dumps(problem, indent=2)))
-        return
-    print(rendering.plain("\n".join([str(error), *getattr(error, "__notes__", [])])), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Finds the ZenML pipelines of a module and compiles each into the body of ``POST /snapshots``.
+"""Finds the ZenML pipelines of a module and compiles each into a body of ``POST /snapshots``.
 
 Runs as a process of its own (``python -m zentrigger_client.compilation``), started by `zentrigger_client.publish`:
 importing user code and ZenML may print, change global state, or end the process. Reads a request as JSON from stdin
@@ -13,23 +13,29 @@ import json
 import os
 import pkgutil
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import zenml
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_core import to_jsonable_python
 from zenml.client import Client
 from zenml.config.compiler import Compiler
 from zenml.config.pipeline_run_configuration import PipelineRunConfiguration
 from zenml.execution.pipeline.utils import prevent_pipeline_execution
 from zenml.pipelines.pipeline_definition import Pipeline
+from zenml.stack import Stack
 from zenml.steps.entrypoint_function_utils import validate_entrypoint_function
-from zenml.steps.step_invocation import StepInvocation
 
+from zentrigger_client import run_configuration, stored_snapshot
+from zentrigger_client.git_state import git_state
+from zentrigger_client.passed_parameters import passed_parameters
+from zentrigger_client.run_configuration import ConfigurationError, RunConfiguration
 from zentrigger_client.samples import NoSampleError, sample_of
+from zentrigger_client.schemas import parameters_schema, step_schema
 
 Json = dict[str, Any]
 
@@ -116,37 +122,46 @@ def _holds(module: ModuleType | None, pipeline: Pipeline) -> bool:
 # -------------------------------------------------------------------------------------------------------- compiling
 
 
-def compile_pipeline(found: Found, samples: Mapping[str, Any]) -> Json:
-    """Compile the pipeline on the active stack and describe it as ``POST /snapshots`` wants it.
+def compile_pipeline(
+    found: Found, samples: Mapping[str, Any], configuration: RunConfiguration, stack: Stack, *, tasks_own_stack: bool
+) -> Json:
+    """Compile the pipeline on a stack and describe it as ``POST /snapshots`` wants it.
 
     ZenML finds the steps by calling the pipeline's function. Parameters without a default are given ``samples`` for
     that, or values made up from their types; the schemas are made from the signature, so no sample gets into them. A
     body with conditions is described as it goes with the defaults; ZenML itself checks the values of a run again.
+
+    Raises:
+        ConfigurationError: The run configuration does not fit the pipeline; with all that was found wrong with it
+            before, too.
+
     """
-    pipeline = found.pipeline
-    inputs = validate_entrypoint_function(pipeline.entrypoint).inputs
-    schema = parameters_schema(inputs, defaults=pipeline.configuration.parameters or {})
+    inputs = validate_entrypoint_function(found.pipeline.entrypoint).inputs
+    configured = configuration.arguments(inputs)
     unknown = sorted(set(samples) - set(inputs))
     if unknown:
         raise ValueError(f"a sample is given for {', '.join(unknown)}, which the pipeline does not take")
-    arguments = dict(samples)
-    made_up: Json = {}
-    for name in schema.get("required", []):
-        if name not in arguments:
-            made_up[name] = sample_of(schema["properties"][name], schema.get("$defs", {}))
     try:
-        pipeline.prepare(**arguments, **made_up)
-        snapshot = Compiler().compile(
-            pipeline=pipeline, stack=Client().active_stack, run_configuration=PipelineRunConfiguration()
-        )
+        pipeline = found.pipeline.with_options(**configuration.pipeline_options)
+        schema = parameters_schema(inputs, defaults={**(pipeline.configuration.parameters or {}), **configured})
+        arguments = {**configured, **samples}
+        began = time.monotonic()
+        _prepare(pipeline, arguments, _made_up(schema, arguments))
+        took = time.monotonic() - began
     except Exception as error:
-        if made_up:
-            listed = ", ".join(f"{name}={value!r}" for name, value in made_up.items())
-            error.add_note(
-                f"These parameters have no default, so made-up values were passed to find the steps: {listed}. If the "
-                f"pipeline needs better ones, publish with --sample {pipeline.name}.{next(iter(made_up))}=VALUE."
-            )
+        if configuration.problems:
+            raise ConfigurationError(configuration.problems) from error
         raise
+    of_steps = configuration.check_steps(pipeline)
+    configuration.check_settings(stack, is_the_tasks_own=tasks_own_stack)
+    if configuration.problems:
+        raise ConfigurationError(configuration.problems)
+    snapshot = Compiler().compile(
+        pipeline=pipeline, stack=stack, run_configuration=PipelineRunConfiguration(steps=configuration.step_options)
+    )
+    passed = passed_parameters(
+        pipeline, {name: parameter.annotation for name, parameter in inputs.items()}, took_seconds=took
+    )
     steps: Json = {}
     if not pipeline.is_dynamic:  # a dynamic pipeline has no steps before it runs, and ignores parameters of steps
         for name, step in snapshot.step_configurations.items():
@@ -154,9 +169,13 @@ def compile_pipeline(found: Found, samples: Mapping[str, Any]) -> Json:
             fixed = sorted(invocation.parameters)
             steps[name] = {
                 "upstream": sorted(step.spec.upstream_steps),
-                "parameters_schema": _step_schema(invocation, step.config.parameters, fixed),
+                "parameters_schema": step_schema(
+                    invocation, {**step.config.parameters, **of_steps.get(name, {})}, fixed
+                ),
                 "fixed": fixed,
+                "passed": passed.get(name, {}),
             }
+    own = pipeline.configuration
     return {
         "pipeline": pipeline.name,
         "source": found.source,
@@ -166,91 +185,164 @@ def compile_pipeline(found: Found, samples: Mapping[str, Any]) -> Json:
         "parameters_schema": schema,
         "steps": steps,
         "configuration": {
-            "enable_cache": pipeline.configuration.enable_cache,
-            "tags": [tag if isinstance(tag, str) else tag.name for tag in pipeline.configuration.tags or []],
+            "parameters": _as_json(configured),
+            "steps": {
+                name: {**update, **({"parameters": _as_json(of_steps[name])} if of_steps.get(name) else {})}
+                for name, update in configuration.steps.items()
+            },
+            # Not the code's own, which the image has and ZenML weighs against that of each step.
+            "enable_cache": configuration.enable_cache,
+            "tags": list(
+                dict.fromkeys(
+                    [*(tag if isinstance(tag, str) else tag.name for tag in own.tags or []), *configuration.tags]
+                )
+            ),
+            "options": configuration.options,
         },
+        "git": _git_state(found),
     }
 
 
-def parameters_schema(inputs: Mapping[str, inspect.Parameter], defaults: Mapping[str, Any]) -> Json:
-    """Return the JSON Schema of a function's parameters: one property each, defaults included, nothing else allowed.
-
-    What pydantic accepts beyond its own JSON Schema (``"5"`` for an int) is refused here. Fields that a nested model
-    would ignore are refused too, unless the model says ``extra="allow"``.
-    """
-    fields: dict[str, Any] = {}
-    for position, (name, parameter) in enumerate(inputs.items()):
-        default = defaults.get(name, ... if parameter.default is inspect.Parameter.empty else parameter.default)
-        # Pydantic takes a leading underscore for a private attribute: the field is numbered, the alias is the name.
-        fields[f"parameter_{position}"] = (parameter.annotation, Field(default=default, alias=name))
-    model: type[BaseModel] = create_model("Parameters", __config__=ConfigDict(extra="forbid"), **fields)
-    schema = model.model_json_schema(by_alias=True)
-    schema.pop("title", None)
-    for definition in [schema, *schema.get("$defs", {}).values()]:
-        if "properties" in definition or definition.get("type") == "object":
-            definition.setdefault("additionalProperties", False)
-        for property_schema in definition.get("properties", {}).values():
-            property_schema.pop("title", None)
-    schema.setdefault("properties", {})
-    json.dumps(schema, allow_nan=False)
-    return schema
+def _made_up(schema: Json, given: Mapping[str, Any]) -> Json:
+    """Make up values for the parameters that have none."""
+    return {
+        name: sample_of(schema["properties"][name], schema.get("$defs", {}))
+        for name in schema.get("required", [])
+        if name not in given
+    }
 
 
-def _step_schema(invocation: StepInvocation, configured: Mapping[str, Any], fixed: list[str]) -> Json:
-    """Return the schema of what a caller may override of this step.
+def _prepare(pipeline: Pipeline, arguments: Mapping[str, Any], made_up: Mapping[str, Any]) -> None:
+    try:
+        pipeline.prepare(**arguments, **made_up)
+    except Exception as error:
+        if made_up:
+            listed = ", ".join(f"{name}={value!r}" for name, value in made_up.items())
+            error.add_note(
+                f"These parameters have no default, so made-up values were passed to find the steps: {listed}. If the "
+                f"pipeline needs better ones, publish with --sample {pipeline.name}.{next(iter(made_up))}=VALUE."
+            )
+        raise
 
-    Artifacts are no parameters; what the pipeline's body passes itself (``fixed``) is refused by ZenML; a parameter
-    whose type has no JSON Schema cannot be sent.
-    """
-    inputs = invocation.step.entrypoint_definition.inputs
-    open_inputs: dict[str, inspect.Parameter] = {}
-    for name, parameter in inputs.items():
-        if name in configured and name not in fixed:
-            try:
-                parameters_schema({name: parameter}, {name: configured[name]})
-            except Exception as error:  # noqa: BLE001 - pydantic raises many kinds for a type it knows no schema of
-                print(f"  step {invocation.id}: {name} cannot be overridden: {error}".splitlines()[0], file=sys.stderr)
-            else:
-                open_inputs[name] = parameter
-    return parameters_schema(open_inputs, configured)
+
+def _as_json(values: Mapping[str, Any]) -> Json:
+    return dict(to_jsonable_python(values))
+
+
+def _git_state(found: Found) -> Json | None:
+    file = getattr(sys.modules.get(found.source.partition(":")[0]), "__file__", None)
+    return None if file is None else git_state(Path(file))
 
 
 # ---------------------------------------------------------------------------------------------------------- process
 
 
 def run(request: Mapping[str, Any], say: Callable[[str], None]) -> Json:
-    """Do what the request asks: ``{"modules": [...], "samples": {pipeline: {parameter: value}}}``."""
+    """Do what the request asks for: see `zentrigger_client.publish`, which makes it."""
+    if request.get("zenml_snapshot"):
+        name, pipeline = request["zenml_snapshot"], request["pipelines"][0]
+        say(f"reading the snapshot {name} of {pipeline} from the ZenML store")
+        try:
+            return _result([stored_snapshot.describe(name, pipeline)], [])
+        except stored_snapshot.NoSuchSnapshotError as error:
+            return _result([], [Failure(f"pipeline {pipeline}", str(error))])
+        except Exception as error:  # noqa: BLE001 - a store raises errors of many kinds
+            return _result([], [Failure(f"pipeline {pipeline}", f"its snapshot cannot be read\n{_tail(error)}")])
+    return _compile_modules(request, say)
+
+
+def _compile_modules(request: Mapping[str, Any], say: Callable[[str], None]) -> Json:
     failures: list[Failure] = []
-    modules: dict[str, ModuleType] = {}
-    for name in request["modules"]:
-        say(f"importing {name}")
-        modules.update((module.__name__, module) for module in import_all(name, failures.append))
-    found, clashes = find_pipelines(list(modules.values()))
-    failures.extend(clashes)
-    if not found and not failures:
-        failures.append(
-            Failure(
-                f"module {', '.join(request['modules'])}",
-                "defines no pipeline: it takes a function decorated with @pipeline at the module's top level",
-            )
-        )
+    try:
+        configuration = run_configuration.read(request["config"] or "")
+    except ConfigurationError as error:
+        return _result([], [_misfit(request, error)])
+    found = _find(request, say, failures.append)
+    if request["config"] is not None and len(found) > 1:
+        listed = ", ".join(item.pipeline.name for item in found)
+        detail = f"is for one pipeline, and here are {listed}. Say which: --pipeline NAME"
+        return _result([], [*failures, Failure(f"configuration {request['config_name']}", detail)])
+    if not found:
+        misfits = [_misfit(request, ConfigurationError(configuration.problems))] if configuration.problems else []
+        return _result([], [*failures, *misfits])
+    try:
+        stack = _stack(request["stack"] if request["use_my_zenml"] else None)
+    except Exception as error:  # noqa: BLE001 - a store, and an integration that is missing, raise in many ways
+        return _result([], [*failures, Failure("the ZenML stack", f"cannot be used\n{_tail(error)}")])
     snapshots: list[Json] = []
-    samples: Mapping[str, Mapping[str, Any]] = request.get("samples", {})
     for item in found:
         say(f"compiling {item.pipeline.name} ({item.source})")
+        subject = f"pipeline {item.pipeline.name}"
         try:
-            snapshots.append(compile_pipeline(item, samples.get(item.pipeline.name, {})))
+            snapshots.append(
+                compile_pipeline(
+                    item,
+                    request["samples"].get(item.pipeline.name, {}),
+                    configuration,
+                    stack,
+                    tasks_own_stack=request["use_my_zenml"] and request["stack"] is not None,
+                )
+            )
         except KeyboardInterrupt:
             raise
+        except ConfigurationError as error:
+            failures.append(_misfit(request, error, item.pipeline.name))
         except NoSampleError as error:
-            failures.append(Failure(f"pipeline {item.pipeline.name}", str(error)))
+            failures.append(Failure(subject, str(error)))
         except BaseException as error:  # noqa: BLE001 - the pipeline's body is user code and may raise anything
-            failures.append(Failure(f"pipeline {item.pipeline.name}", f"cannot be compiled\n{_tail(error)}"))
-    failures.extend(
-        Failure(f"pipeline {name}", "a sample is given for it, but it is not among those found")
-        for name in sorted(set(samples) - {item.pipeline.name for item in found})
-    )
+            failures.append(Failure(subject, f"cannot be compiled\n{_tail(error)}"))
+    return _result(snapshots, failures)
+
+
+def _find(request: Mapping[str, Any], say: Callable[[str], None], fail: Callable[[Failure], None]) -> list[Found]:
+    """Import the modules of a request and return the pipelines that are wanted of them."""
+    walked: dict[str, list[ModuleType]] = {}
+    for name in request["modules"]:
+        say(f"importing {name}")
+        walked[name] = list(import_all(name, fail))
+    found, clashes = find_pipelines(list({module.__name__: module for of in walked.values() for module in of}.values()))
+    known = {item.pipeline.name for item in found} | {clash.subject.removeprefix("pipeline ") for clash in clashes}
+    for name, of in walked.items():
+        members = [member for module in of for member in vars(module).values()]
+        if of and not any(isinstance(member, Pipeline) and member.name in known for member in members):
+            needs = "it takes a function decorated with @pipeline at the module's top level"
+            fail(Failure(f"module {name}", f"defines no pipeline: {needs}"))
+    wanted, left_out = _wanted(found, clashes, request["pipelines"])
+    for failure in left_out:
+        fail(failure)
+    for name in sorted(set(request["samples"]) - {item.pipeline.name for item in wanted}):
+        fail(Failure(f"pipeline {name}", "a sample is given for it, but it is not among those found"))
+    return wanted
+
+
+def _result(snapshots: list[Json], failures: list[Failure]) -> Json:
     return {"snapshots": snapshots, "failures": [failure._asdict() for failure in failures]}
+
+
+def _misfit(request: Mapping[str, Any], error: ConfigurationError, pipeline: str | None = None) -> Failure:
+    what = "cannot be used" if pipeline is None else f"does not fit {pipeline}"
+    return Failure(f"configuration {request['config_name']}", f"{what}\n{error}")
+
+
+def _wanted(found: list[Found], clashes: list[Failure], names: Sequence[str]) -> tuple[list[Found], list[Failure]]:
+    """Choose the pipelines of these names, all without any; tell which names are none, or stand for two."""
+    if not names:
+        return found, clashes
+    known = {item.pipeline.name for item in found}
+    clashing = {clash.subject.removeprefix("pipeline "): clash for clash in clashes}
+    listed = ", ".join(sorted(known | set(clashing))) or "none"
+    missing = [
+        clashing.get(name) or Failure(f"pipeline {name}", f"is not among those found: {listed}")
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
+    return [item for item in found if item.pipeline.name in names], missing
+
+
+def _stack(name_or_id: str | None) -> Stack:
+    """Return the stack to compile on: that of this name, or the active one."""
+    client = Client()
+    return client.active_stack if name_or_id is None else Stack.from_model(client.get_stack(name_or_id))
 
 
 def _tail(error: BaseException) -> str:

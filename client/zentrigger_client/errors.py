@@ -4,7 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_KEY_PATTERN = re.compile(r"zt_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
+_SECRETS = (
+    (re.compile(r"zt_[A-Za-z0-9]+_[A-Za-z0-9_-]+"), "zt_***"),
+    (re.compile(r"\b(ZENKEY|ZENPROKEY)_[A-Za-z0-9+/=_-]{8,}"), r"\1_***"),
+    (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"), r"\1***"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:'\"]*:[^\s/@'\"]+@"), r"\1***@"),
+)
+"""What looks like a secret, and what is shown instead: keys of this API, of ZenML and of AWS, passwords in URLs."""
+
 _MAX_TEXT = 300
 
 
@@ -28,7 +35,9 @@ class ZentriggerError(Exception):
         self.title = redact(title)
         self.detail = redact(detail) if detail else None
         self.status = status
-        self.errors = tuple((str(error.get("pointer") or ""), redact(str(error.get("detail", "")))) for error in errors)
+        self.errors = tuple(
+            (redact(str(error.get("pointer") or "")), redact(str(error.get("detail", "")))) for error in errors
+        )
         self.problem = dict(problem or {})
         self.retry_after = retry_after
         super().__init__(self._render())
@@ -44,8 +53,10 @@ class Unreachable(ZentriggerError):  # noqa: N818 - reads as what happened, next
 
 
 def redact(text: str) -> str:
-    """Replace everything that looks like an API key (``zt_<id>_<secret>``) by ``zt_***``."""
-    return _KEY_PATTERN.sub("zt_***", text)
+    """Replace everything that looks like a key or a password: what user code raises may hold one."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
 
 
 def from_answer(status: int, reason: str, body: object, text: str, retry_after: float | None) -> ZentriggerError:

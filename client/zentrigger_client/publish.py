@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
-from zentrigger_client.api import Client, Json, ZentriggerError
+from zentrigger_client.api import Client, Json, Unreachable, ZentriggerError
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 TIMEOUT_SECONDS = 300.0
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class CompilationFailure:
-    """A module or pipeline that cannot be published, and why."""
+    """A module, pipeline or configuration that cannot be published, and why."""
 
     subject: str
     message: str
@@ -42,40 +42,88 @@ class Compilation:
     failures: tuple[CompilationFailure, ...]
 
 
-def compile_modules(
+def compile_modules(  # noqa: PLR0913 - all but the modules by name
     modules: Sequence[str],
     *,
+    pipelines: Sequence[str] = (),
     samples: Mapping[str, Mapping[str, Any]] | None = None,
+    config: Path | None = None,
     folder: Path | None = None,
     use_my_zenml: bool = False,
+    stack: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Compilation:
-    """Import the modules (of a package: all its modules) and compile every pipeline they define.
+    """Import the modules (of a package: all its modules) and compile the pipelines they define.
 
-    ``folder`` (the current directory unless given) comes first on the import path. ``samples`` maps a pipeline's name
-    to values for parameters that have no default. What user code prints goes to stderr.
+    What user code prints goes to stderr.
 
-    Raises `ZentriggerError` when nothing could be tried at all: no ZenML, a name that is no module's, the process died
-    or took longer than ``timeout_seconds``.
+    Args:
+        modules: Their names.
+        pipelines: Names of those that are wanted; all without any.
+        samples: Pipeline -> parameter without a default -> a value to find the steps with.
+        config: A ZenML run configuration, as YAML, for the one pipeline that is wanted.
+        folder: Comes first on the import path; the current directory unless given.
+        use_my_zenml: Compile with the user's own ZenML configuration instead of one that is thrown away afterwards.
+        stack: The stack that runs will use; with ``use_my_zenml`` it is also the one to compile on.
+        timeout_seconds: For all of it.
+
+    Raises:
+        ZentriggerError: Nothing could be tried at all: no ZenML, a name that is no module's, a file that cannot be
+            read, the process died or took too long.
+
     """
     for name in modules:
         if not _MODULE.fullmatch(name):
-            hint = name.removesuffix(".py").strip("./").replace("/", ".")
+            hint = name.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
             raise ZentriggerError(
                 f"{name!r} is no module name", detail=f"name it as an import does, like {hint or 'pipelines'!r}"
             )
+    request = {
+        "modules": list(modules),
+        "pipelines": list(pipelines),
+        "samples": samples or {},
+        "config": None if config is None else _text_of(config),
+        "config_name": None if config is None else str(config),
+        "use_my_zenml": use_my_zenml,
+        "stack": stack,
+    }
+    return _compiled(request, f"compiling {', '.join(modules)}", folder, timeout_seconds, use_my_zenml=use_my_zenml)
+
+
+def describe_stored(
+    zenml_snapshot: str, pipeline: str, *, folder: Path | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Compilation:
+    """Describe a snapshot of the ZenML store that the user's own ZenML configuration names.
+
+    Args:
+        zenml_snapshot: Its name or id.
+        pipeline: Name of the pipeline that it is a snapshot of.
+        folder: Where ZenML looks for a repository of its own; the current directory unless given.
+        timeout_seconds: For all of it.
+
+    Raises:
+        ZentriggerError: ZenML is missing, the process died or took too long.
+
+    """
+    request = {"zenml_snapshot": zenml_snapshot, "pipelines": [pipeline]}
+    return _compiled(request, f"reading the snapshot {zenml_snapshot}", folder, timeout_seconds, use_my_zenml=True)
+
+
+def _compiled(
+    request: Json, doing: str, folder: Path | None, timeout_seconds: float, *, use_my_zenml: bool
+) -> Compilation:
+    """Run `zentrigger_client.compilation` on a request and read its result."""
     if find_spec("zenml") is None:
         raise ZentriggerError(
             "publishing needs ZenML", detail="pip install 'zentrigger-client[publish]' where your pipelines run"
         )
     with tempfile.TemporaryDirectory(prefix="zentrigger-publish-", ignore_cleanup_errors=True) as scratch:
         result = Path(scratch) / "result.json"
-        request = {"modules": list(modules), "samples": samples or {}, "result": str(result)}
         working_folder = folder or Path.cwd()
         try:
             process = subprocess.run(
                 [sys.executable, "-m", "zentrigger_client.compilation"],
-                input=json.dumps(request),
+                input=json.dumps({**request, "result": str(result)}),
                 text=True,
                 stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else None,
                 cwd=working_folder,
@@ -85,11 +133,11 @@ def compile_modules(
             )
         except subprocess.TimeoutExpired as error:
             raise ZentriggerError(
-                f"compiling {', '.join(modules)} took longer than {timeout_seconds:g} s",
+                f"{doing} took longer than {timeout_seconds:g} s",
                 detail="does a module do its work when it is imported?",
             ) from error
         if not result.exists():
-            raise ZentriggerError(f"compiling {', '.join(modules)} ended early", detail=_ending(process.returncode))
+            raise ZentriggerError(f"{doing} ended early", detail=_ending(process.returncode))
         content = json.loads(result.read_text(encoding="utf-8"))
     return Compilation(
         tuple(content["snapshots"]),
@@ -97,16 +145,33 @@ def compile_modules(
     )
 
 
-def publish(client: Client, snapshots: Sequence[Json]) -> list[Json]:
-    """Post the snapshots in their order and return the API's answers (``id``, ``number``, ``created``)."""
-    answers = []
+def _text_of(config: Path) -> str:
+    try:
+        return config.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ZentriggerError(f"{config} cannot be read", detail=error.strerror) from error
+    except UnicodeDecodeError as error:
+        raise ZentriggerError(f"{config} is no text in UTF-8") from error
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of one snapshot: the API's answer, or why it refused."""
+
+    snapshot: Json
+    answer: Json | None = None
+    error: ZentriggerError | None = None
+
+
+def publish(client: Client, snapshots: Iterable[Json], *, keep_going: bool = False) -> Iterator[Published]:
+    """Post the snapshots in their order, and tell what became of each; stop after a refusal unless told to go on."""
     for snapshot in snapshots:
         try:
-            answers.append(client.publish(snapshot))
+            yield Published(snapshot, answer=client.publish(snapshot))
         except ZentriggerError as error:
-            error.add_note(f"while publishing {snapshot['pipeline']}")
-            raise
-    return answers
+            yield Published(snapshot, error=error)
+            if not keep_going or isinstance(error, Unreachable):
+                return
 
 
 def _environment(outer: Mapping[str, str], scratch: Path, folder: Path, *, use_my_zenml: bool) -> dict[str, str]:

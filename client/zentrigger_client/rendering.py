@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,6 +74,43 @@ def duration(seconds: float | None) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
     return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+
+
+def digest(image: str) -> str:
+    """Return the first twelve digits of an image's digest; the reference itself if it has none."""
+    _, found, hexadecimal = image.partition("@sha256:")
+    return hexadecimal[:12] if found else image
+
+
+def change(content: Mapping[str, Any]) -> str:
+    """Return a change of parameters in one line: what, where, whether it breaks callers, and how."""
+    breaking = " (breaking)" if content["breaking"] else ""
+    return f"{content['kind'].replace('_', ' ')} {content['pointer']}{breaking}: {content['detail']}"
+
+
+def dry_run(answer: Mapping[str, Any]) -> str:
+    """Return what a dry run says: which snapshot, what would become of it, with which parameters, and what is wrong."""
+    snapshot, capacity, overrides = answer["snapshot"], answer["capacity"], answer["run_task_overrides"]
+    rows = [
+        ("snapshot", snapshot["id"] + (f" ({snapshot['name']})" if snapshot["name"] else "")),
+        ("would", answer["would"]),
+        ("active runs", f"{capacity['active_runs']} of {capacity['max_active_runs']}"),
+        ("waiting runs", f"{capacity['waiting_runs']} of {capacity['max_waiting_runs']}"),
+        ("RunTask", f"{overrides['characters']} of {overrides['limit']} characters of overrides"),
+        *((f"parameter {name}", value(given)) for name, given in answer["parameters"].items()),
+        *(
+            (f"step {step}.{name}", value(given))
+            for step, asked in answer["steps"].items()
+            for name, given in asked["parameters"].items()
+        ),
+    ]
+    problems = [f"{problem['pointer'] or '/'}: {problem['detail']}" for problem in answer["problems"]]
+    return "\n".join([_pairs(rows), *(["problems:"] if problems else []), *(f"  {plain(line)}" for line in problems)])
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{plain(name):{width}}  {plain(content)}" for name, content in rows)
 
 
 def outputs(content: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""HTTP, for operators: publish snapshots, manage triggers and API keys; by direct invocation, the first key."""
+"""HTTP, for operators: publish, change, delete snapshots; triggers; API keys. By direct invocation, the first key."""
 
 from http import HTTPStatus
 from typing import Any
@@ -7,18 +7,25 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from zentrigger import wiring
-from zentrigger.catalogue import SnapshotContent
-from zentrigger.catalogue_store import CatalogueStore
-from zentrigger.errors import InvalidRequestError, NotFoundError
-from zentrigger.http import authenticate, json_response, make_resolver, query_number, query_text, read_body, validate
+from zentrigger.catalogue import PublishRequest, SnapshotUpdate
+from zentrigger.http import (
+    authenticate,
+    json_response,
+    make_resolver,
+    no_query,
+    path_parameter,
+    query_number,
+    query_text,
+    read_body,
+    validate,
+)
 from zentrigger.key_store import KeyStore
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
-from zentrigger.parameters import check_schemas
 from zentrigger.run_requests import FirstKeyRequest, KeyRequest
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import NamedTrigger, TriggerDefinition, check_trigger
-from zentrigger.views import Json, key_view, page, receipt_view, snapshot_summary, trigger_view
+from zentrigger.triggers import NamedTrigger, TriggerDefinition
+from zentrigger.views import Json, key_view, page, publication_view, receipt_view, trigger_view
 
 app = make_resolver()
 
@@ -27,13 +34,29 @@ app = make_resolver()
 def post_snapshot() -> Response[str]:
     """Publish a pipeline."""
     caller = _caller()
-    content = read_body(app.current_event, SnapshotContent)
-    problems = check_schemas(content)
-    if problems:
-        raise InvalidRequestError(problems)
-    snapshot, created = _catalogue().publish(content, caller.key_id)
-    status = HTTPStatus.CREATED if created else HTTPStatus.OK
-    return json_response({**snapshot_summary(snapshot), "created": created}, status)
+    no_query(app.current_event)
+    publication = wiring.publisher().publish(read_body(app.current_event, PublishRequest), caller.key_id)
+    status = HTTPStatus.CREATED if publication.created else HTTPStatus.OK
+    return json_response(publication_view(publication), status)
+
+
+@app.patch("/snapshots/<snapshot>")
+def patch_snapshot(snapshot: str) -> Response[str]:
+    """Change name, description or tags of a snapshot."""
+    caller = _caller()
+    no_query(app.current_event)
+    wanted = read_body(app.current_event, SnapshotUpdate)
+    snapshot_id = path_parameter(app.current_event, "snapshot", snapshot)
+    return json_response(publication_view(wiring.publisher().update(snapshot_id, wanted, caller.key_id)))
+
+
+@app.delete("/snapshots/<snapshot>")
+def delete_snapshot(snapshot: str) -> Response[str]:
+    """Delete a snapshot that nothing uses."""
+    caller = _caller()
+    no_query(app.current_event)
+    wiring.publisher().delete(path_parameter(app.current_event, "snapshot", snapshot), caller.key_id)
+    return Response(status_code=HTTPStatus.NO_CONTENT.value)
 
 
 @app.put("/triggers/<trigger>")
@@ -42,13 +65,7 @@ def put_trigger(trigger: str) -> Response[str]:
     _caller()
     name = validate(NamedTrigger, {"name": trigger}).name
     definition = read_body(app.current_event, TriggerDefinition)
-    pipeline = _catalogue().pipeline(definition.pipeline)
-    if pipeline is None:
-        raise NotFoundError(f"No pipeline {definition.pipeline!r} is published. Publish it first.")
-    problems = check_trigger(definition, pipeline.newest.content)
-    if problems:
-        raise InvalidRequestError(problems)
-    return json_response(trigger_view(_triggers().put(name, definition)))
+    return json_response(trigger_view(wiring.publisher().put_trigger(name, definition)))
 
 
 @app.get("/triggers/<trigger>")
@@ -112,10 +129,6 @@ def _new_key(request: KeyRequest) -> Json:
 
 def _caller() -> ApiKey:
     return authenticate(app.current_event, _keys(), "admin")
-
-
-def _catalogue() -> CatalogueStore:
-    return wiring.catalogue_store(wiring.admin_settings().catalogue_table)
 
 
 def _triggers() -> TriggerStore:

@@ -9,7 +9,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from zentrigger import wiring
 from zentrigger.events import UnknownEventError, task_state
 from zentrigger.observability import logger
-from zentrigger.runs import Run
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
@@ -20,7 +19,7 @@ def handle_record(record: DynamoDBRecord) -> None:
     if not image:
         return
     try:
-        wiring.reconciler().run_changed(Run.model_validate(image))
+        wiring.reconciler().run_changed(image["run_id"])
     except Exception:
         logger.exception("a change of a run comes again", run_id=image.get("run_id"))
         raise

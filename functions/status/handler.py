@@ -1,4 +1,4 @@
-"""HTTP, the read side: runs, logs, pipelines, the API itself; and every path that nobody else has."""
+"""HTTP, the read side: runs, logs, pipelines, snapshots, the API itself; and every path that nobody else has."""
 
 import time
 from http import HTTPStatus
@@ -16,13 +16,23 @@ from zentrigger.http import (
     etag_of,
     json_response,
     make_resolver,
+    path_parameter,
     problem,
     query_number,
     query_text,
 )
 from zentrigger.observability import logger
 from zentrigger.runs import RunRecord, RunStatus
-from zentrigger.views import page, pipeline_details, pipeline_summary, run_details, run_summary
+from zentrigger.views import (
+    history_view,
+    page,
+    pipeline_details,
+    pipeline_summary,
+    run_details,
+    run_summary,
+    snapshot_details,
+    snapshot_in_list,
+)
 
 app = make_resolver()
 
@@ -68,7 +78,7 @@ def get_logs(run_id: str) -> Response[str]:
 def list_runs() -> Response[str]:
     """Give a page of runs, newest first."""
     _authenticate()
-    limit = query_number(app.current_event, "limit", 20, least=1, most=100)
+    limit = _limit()
     asked = query_text(app.current_event, "pipeline", "status", "trigger", "tag")
     found = wiring.run_store(wiring.status_settings().runs_table).page(
         limit=limit,
@@ -83,21 +93,42 @@ def list_runs() -> Response[str]:
 
 @app.get("/pipelines")
 def list_pipelines() -> Response[str]:
-    """Give all pipelines."""
+    """Give a page of pipelines, by name."""
     _authenticate()
-    catalogue = wiring.catalogue_store(wiring.status_settings().catalogue_table)
-    return json_response(page([pipeline_summary(pipeline) for pipeline in catalogue.pipelines()], None))
+    found = wiring.discovery().pipelines(limit=_limit(), **query_text(app.current_event, "name", "tag"))
+    return json_response(page([pipeline_summary(one) for one in found.items], found.cursor))
 
 
 @app.get("/pipelines/<pipeline>")
 def get_pipeline(pipeline: str) -> Response[str]:
     """Give a pipeline, with what a caller needs to run it."""
     _authenticate()
-    name = (app.current_event.path_parameters or {}).get("pipeline", pipeline)
-    found = wiring.catalogue_store(wiring.status_settings().catalogue_table).pipeline(name)
-    if found is None:
-        raise NotFoundError(f"No pipeline {name!r} is published. GET /pipelines lists those that are.")
-    return json_response(pipeline_details(found))
+    return json_response(pipeline_details(wiring.discovery().pipeline(_named("pipeline", pipeline))))
+
+
+@app.get("/pipelines/<pipeline>/snapshots")
+def list_snapshots(pipeline: str) -> Response[str]:
+    """Give a page of a pipeline's snapshots, newest first."""
+    _authenticate()
+    asked = query_text(app.current_event, "name", "tag")
+    found = wiring.discovery().snapshots(_named("pipeline", pipeline), limit=_limit(), **asked)
+    return json_response(page([snapshot_in_list(one) for one in found.items], found.cursor))
+
+
+@app.get("/pipelines/<pipeline>/changes")
+def list_changes(pipeline: str) -> Response[str]:
+    """Give a page of what changed for those who run a pipeline, newest first."""
+    _authenticate()
+    name = _named("pipeline", pipeline)
+    found = wiring.discovery().changes(name, limit=_limit(), cursor=query_text(app.current_event)["cursor"])
+    return json_response(page([history_view(name, entry) for entry in found.items], found.cursor))
+
+
+@app.get("/snapshots/<snapshot>")
+def get_snapshot(snapshot: str) -> Response[str]:
+    """Give a snapshot, with all that there is to it."""
+    _authenticate()
+    return json_response(snapshot_details(wiring.discovery().snapshot(_named("snapshot", snapshot))))
 
 
 @app.get("/health")
@@ -131,6 +162,14 @@ def no_such_route(_: Exception) -> Response[str]:
         MethodNotAllowedError(f"{event.http_method} is not for this path; it takes {', '.join(allowed)}.", allowed),
         event,
     )
+
+
+def _named(parameter: str, in_route: str) -> str:
+    return path_parameter(app.current_event, parameter, in_route)
+
+
+def _limit() -> int:
+    return query_number(app.current_event, "limit", 20, least=1, most=100)
 
 
 def _authenticate() -> None:

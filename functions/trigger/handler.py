@@ -1,4 +1,4 @@
-"""HTTP, the write side: run a pipeline, cancel a run."""
+"""HTTP, the write side: run a pipeline or a snapshot, cancel a run, run one again."""
 
 from http import HTTPStatus
 from typing import Any
@@ -9,13 +9,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from zentrigger import wiring
 from zentrigger.cancel import cancel
 from zentrigger.errors import InvalidRequestError, Problem
-from zentrigger.http import authenticate, json_response, make_resolver, no_query, read_body
+from zentrigger.http import authenticate, json_response, make_resolver, no_body, no_query, query_flag, read_body
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
-from zentrigger.run_requests import RunRequest, TutorialRequest
+from zentrigger.run_requests import RunRequest, SnapshotRunRequest, TutorialRequest
+from zentrigger.run_store import Creation
 from zentrigger.runs import Source
-from zentrigger.submit import run_id_for_key
-from zentrigger.views import run_summary
+from zentrigger.submit import Submitter, run_id_for_key
+from zentrigger.views import dry_run_view, run_summary
 
 app = make_resolver()
 
@@ -27,45 +28,80 @@ MAX_KEY_LENGTH = 200
 
 @app.post("/runs")
 def post_run() -> Response[str]:
-    """Run a pipeline."""
+    """Run a pipeline, or say what would become of it."""
     caller = _caller()
-    return _submit(caller, read_body(app.current_event, RunRequest))
+    dry = query_flag(app.current_event, "dry_run")
+    return _submit(caller, read_body(app.current_event, RunRequest), dry=dry)
+
+
+@app.post("/snapshots/<snapshot>/runs")
+def post_snapshot_run(snapshot: str) -> Response[str]:
+    """Run a snapshot, or say what would become of it."""
+    caller = _caller()
+    dry = query_flag(app.current_event, "dry_run")
+    snapshot_id = (app.current_event.path_parameters or {}).get("snapshot", snapshot)
+    asked = read_body(app.current_event, SnapshotRunRequest).to_run_request(snapshot_id)
+    return _submit(caller, asked, dry=dry)
 
 
 @app.post("/trigger")
 def post_trigger() -> Response[str]:
     """Run a pipeline, with the body of ZenML's tutorial."""
     caller = _caller()
-    return _submit(caller, read_body(app.current_event, TutorialRequest))
+    no_query(app.current_event)
+    asked = read_body(app.current_event, TutorialRequest)
+    return _created(_submitter().submit(asked, _source(caller), run_id=_run_id(caller)))
+
+
+@app.post("/runs/<run_id>/retry")
+def post_retry(run_id: str) -> Response[str]:
+    """Run again what a run executed, as it was."""
+    caller = _caller()
+    no_query(app.current_event)
+    no_body(app.current_event)
+    return _created(_submitter().retry(run_id, _source(caller), new_run_id=_run_id(caller)))
 
 
 @app.delete("/runs/<run_id>")
 def delete_run(run_id: str) -> Response[str]:
     """Cancel a run."""
     _caller()
+    no_query(app.current_event)
     settings = wiring.trigger_settings()
     run = cancel(run_id, runs=wiring.run_store(settings.runs_table), tasks=wiring.launcher(settings.cluster))
     return json_response(run_summary(run), HTTPStatus.ACCEPTED)
 
 
 def _caller() -> ApiKey:
-    caller = authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), "run")
-    no_query(app.current_event)
-    return caller
+    return authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), "run")
 
 
-def _submit(caller: ApiKey, asked: RunRequest | TutorialRequest) -> Response[str]:
+def _submitter() -> Submitter:
     settings = wiring.trigger_settings()
-    idempotency_key = _idempotency_key()
-    creation = wiring.submitter(settings, settings.max_waiting_runs).submit(
-        asked,
-        Source(type="http", key_id=caller.key_id),
-        run_id=run_id_for_key(caller.key_id, idempotency_key) if idempotency_key else None,
-    )
+    return wiring.submitter(settings, settings.max_waiting_runs)
+
+
+def _submit(caller: ApiKey, asked: RunRequest, *, dry: bool) -> Response[str]:
+    if dry:
+        return json_response(dry_run_view(_submitter().dry_run(asked, _source(caller), run_id=_run_id(caller))))
+    return _created(_submitter().submit(asked, _source(caller), run_id=_run_id(caller)))
+
+
+def _created(creation: Creation) -> Response[str]:
     headers = {"Location": f"/runs/{creation.run.run_id}", "Retry-After": str(POLL_AFTER_SECONDS)}
     if creation.replayed:
         headers["Idempotency-Replayed"] = "true"
     return json_response(run_summary(creation.run), HTTPStatus.ACCEPTED, headers)
+
+
+def _source(caller: ApiKey) -> Source:
+    return Source(type="http", key_id=caller.key_id)
+
+
+def _run_id(caller: ApiKey) -> str | None:
+    """Give the id of the run that a caller asks for under an idempotency key."""
+    key = _idempotency_key()
+    return run_id_for_key(caller.key_id, key) if key else None
 
 
 def _idempotency_key() -> str | None:

@@ -20,7 +20,7 @@ from tests.artifacts.build import FUNCTIONS, ROOT, Layers
 from tests.factories import TRAINING
 
 SAMPLES = sorted((ROOT / "events").glob("*.json"))
-EXPECTED = {"status_default": 405, "status_get_run": 404, "trigger_delete_run": 404}
+EXPECTED = {"status_default": 405, "status_get_run": 404, "trigger_delete_run": 404, "trigger_post_retry": 404}
 MODULES = """
 import sys
 sys.path[:0] = sys.argv[1:]

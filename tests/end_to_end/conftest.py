@@ -83,9 +83,9 @@ class Product:
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         )
 
-    def publish(self, module: str) -> str:
+    def publish(self, module: str, *options: str) -> str:
         """Publish a module of the user's project, as a user does, and give what the command printed."""
-        command = [sys.executable, "-m", "zentrigger_client.cli", "publish", module]
+        command = [sys.executable, "-m", "zentrigger_client.cli", "publish", module, *options]
         done = subprocess.run(
             command, env=self.environment, cwd=self.project, capture_output=True, text=True, check=False, timeout=120
         )
@@ -106,7 +106,8 @@ def processes(run_id: str) -> dict[int, str]:
     return found
 
 
-@pytest.fixture(scope="session")
+# Of the package, not of the session: only one embedded AWS can run in a process, and other tests start theirs.
+@pytest.fixture(scope="package")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Run the product with a user's own project on its image, and the schedule firing every minute."""
     project = tmp_path_factory.mktemp("project")
@@ -114,6 +115,11 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     # The shipped pipeline has the tutorial's name already: the user's module comes under a name of its own.
     (project / "tutorial.py").write_text(re.sub(r"\btraining_pipeline\b", "tutorial_pipeline", page), "utf-8")
     (project / "misbehaving.py").write_text((HERE / "user_project" / "misbehaving.py").read_text("utf-8"), "utf-8")
-    parameters = {"ScheduledTrigger": "nightly", "ScheduleExpression": "rate(1 minute)", "TaskMemory": "2048"}
+    parameters = {
+        "ScheduledTrigger": "nightly",
+        "ScheduleExpression": "rate(1 minute)",
+        "TaskMemory": "2048",
+        "PipelineSecretArns": "arn:aws:secretsmanager:us-east-1:123456789012:secret:pipelines/*",
+    }
     with Cloud(parameters=parameters, sources=[project], api_port=0, aws_port=0) as cloud:
         yield Product(cloud, prepare_stack(cloud, print).api_key, project)

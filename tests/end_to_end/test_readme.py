@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there, in order, as a user would in one shell."""
+"""The commands of the README and of docs/snapshots.md, run as they stand there, in order, as a user would."""
 
 import json
 import os
@@ -12,7 +12,12 @@ import pytest
 from tests.end_to_end.conftest import ROOT, Product
 
 AWS_CLI = "awscli==1.46.2"
-BLOCKS = re.findall(r"^```bash\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[str]:
+    """Give the commands of a page; what is not marked as bash needs an AWS account, or a reader's own names."""
+    return re.findall(r"^```bash\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
@@ -28,10 +33,10 @@ def shell(product: Product, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return product.environment | {"PATH": f"{programs}:{product.environment['PATH']}"}
 
 
-def test_every_block_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
-    """Each answers without an error of the shell, with the JSON that the text around it promises."""
+def run_blocks(page: str, shell: dict[str, str]) -> list[str]:
+    """Run all commands of a page, one block after the other; gives what each printed."""
     printed = []
-    for block in BLOCKS:
+    for block in blocks(page):
         done = subprocess.run(
             ["/bin/bash", "-euo", "pipefail", "-c", block],
             env=shell,
@@ -43,6 +48,12 @@ def test_every_block_does_what_it_says(product: Product, shell: dict[str, str]) 
         assert done.returncode == 0, (block, done.stdout, done.stderr)
         assert "urn:zentrigger:problem" not in done.stdout or "modle_type" in block, (block, done.stdout)
         printed.append(done.stdout)
+    return printed
+
+
+def test_every_block_of_the_readme_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
+    """Each answers without an error of the shell, with the JSON that the text around it promises."""
+    printed = run_blocks("README.md", shell)
     runs = [json.loads(text) for text in printed[:3]]
     assert {run["pipeline"] for run in runs} == {"training_pipeline"}
     assert "succeeded" in printed[3]
@@ -55,6 +66,33 @@ def test_every_block_does_what_it_says(product: Product, shell: dict[str, str]) 
     ended = product.end(product.wait(receipt), 200)
     assert ended["status"] == "succeeded"
     assert ended["source"]["key"] == "incoming/patients.csv"
+
+
+def test_every_block_about_snapshots_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
+    """ZenML's walk-through among them: the pipeline, its snapshot, a run of it with parameters of steps."""
+    published, pipelines, snapshots, run, listed, *others = run_blocks("docs/snapshots.md", shell)
+
+    assert "production" in published
+    assert [item["name"] for item in json.loads(pipelines)["items"]] == ["training_pipeline"]
+    assert [item["name"] for item in json.loads(snapshots)["items"]] == ["production"]
+    assert "nightly" in listed
+    ended = product.end(json.loads(run)["run_id"], 200)
+    assert ended["status"] == "succeeded", ended
+    assert ended["snapshot"] == json.loads(snapshots)["items"][0]["id"]
+    assert ended["parameters"]["model_type"] == "gradient_boosting"
+    assert any("Did you mean 'model_type'?" in text for text in others)
+
+
+def test_every_row_about_zenml_pro_is_answered() -> None:
+    """By a command that the test above runs, or by a reason."""
+    page = (ROOT / "docs" / "snapshots.md").read_text("utf-8")
+    tested = " ".join(" ".join(blocks("docs/snapshots.md")).split())
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page.partition("## What ZenML Pro's")[2], re.MULTILINE)[1:]
+    assert len(rows) > 15
+    for offered, here in rows:
+        commands = re.findall(r"`([^`]+)`", here)
+        given_reason = here.startswith(("No:", "Not needed:", "Not yet:"))
+        assert given_reason or any(command in tested for command in commands), offered
 
 
 def test_no_path_of_a_machine_is_in_the_docs() -> None:

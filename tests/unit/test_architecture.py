@@ -17,6 +17,7 @@ ADAPTERS = {
     "trigger_store",
     "key_store",
     "launcher",
+    "task_definitions",
     "log_reader",
     "event_publisher",
     "items",  # what the stores share: DynamoDB's own way of writing values

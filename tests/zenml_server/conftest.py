@@ -58,7 +58,7 @@ def installation(zenml_server: ZenmlServer, tmp_path_factory: pytest.TempPathFac
     line = Line(zenml_server.port)
     line.open()
     artifacts = tmp_path_factory.mktemp("artifacts")
-    stack_id = _register_stack(zenml_server, key, project, artifacts)
+    stack_id = operate(zenml_server, key, artifacts.parent, "register_stack.py", str(artifacts))
     parameters = {
         "ZenmlStoreUrl": line.url,
         "ZenmlApiKeySecretArn": SECRET_ARN,
@@ -78,20 +78,20 @@ def installation(zenml_server: ZenmlServer, tmp_path_factory: pytest.TempPathFac
     line.cut()
 
 
-def _register_stack(server: ZenmlServer, key: ServiceAccountKey, project: Path, artifacts: Path) -> str:
-    """Register it as a user does from their own machine."""
+def operate(server: ZenmlServer, key: ServiceAccountKey, folder: Path, script: str, *arguments: str) -> str:
+    """Run a script of the project as a user does on their own machine, and give the last word that it prints."""
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(project),
+        "PYTHONPATH": str(HERE / "user_project"),
         "ZENML_STORE_URL": server.url,
         "ZENML_STORE_API_KEY": key.value,
-        "ZENML_CONFIG_PATH": str(artifacts.parent / "operator"),
+        "ZENML_CONFIG_PATH": str(folder / "operator"),
         "ZENML_ANALYTICS_OPT_IN": "false",
     }
     done = subprocess.run(
-        [sys.executable, str(project / "register_stack.py"), str(artifacts)],
+        [sys.executable, str(HERE / "user_project" / script), *arguments],
         env=environment,
-        cwd=project,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.runner.tasks import Task, zenml_environment
-from tests.zenml_server.conftest import SECRET, SECRET_ARN, Installation
+from tests.integration.runner.tasks import RUN_ID, Task, zenml_environment
+from tests.zenml_server.conftest import SECRET, SECRET_ARN, Installation, operate
+from tests.zenml_server.server import ServiceAccountKey, ZenmlServer
 
 pytestmark = [pytest.mark.zenml_server, pytest.mark.timeout(300)]
 
@@ -122,10 +123,46 @@ def test_a_stack_that_is_not_there(installation: Installation, tmp_path: Path) -
 
 def task(installation: Installation, folder: Path, **environment: str) -> Task:
     """Give a task on the server with a stack of its own choice; only its run's record is a folder."""
+    return task_of(installation.server, installation.key, folder, **environment)
+
+
+def task_of(server: ZenmlServer, key: ServiceAccountKey, folder: Path, **environment: str) -> Task:
+    """Give a task on a server, without the product around it."""
     folder.mkdir()
     own = zenml_environment(folder)
-    server = {"ZENML_STORE_URL": installation.server.url, "ZENML_STORE_API_KEY": installation.key.value}
-    return Task(folder, {**own, "PYTHONPATH": f"{own['PYTHONPATH']}:{PROJECT}", **server, **environment})
+    store = {"ZENML_STORE_URL": server.url, "ZENML_STORE_API_KEY": key.value}
+    return Task(folder, {**own, "PYTHONPATH": f"{own['PYTHONPATH']}:{PROJECT}", **store, **environment})
+
+
+def test_a_snapshot_of_the_server_is_run(zenml_server: ZenmlServer, tmp_path: Path) -> None:
+    """Without ZenML Pro: by its name, with other parameters than it was stored with, and it stays as it is."""
+    key = zenml_server.make_key("snapshots")
+    snapshot_id = operate(zenml_server, key, tmp_path, "store_snapshot.py", "monthly")
+    stored = zenml_server.call("GET", f"/pipeline_snapshots/{snapshot_id}", params={"hydrate": True})
+    run = task_of(zenml_server, key, tmp_path / "task")
+
+    report = run.run(
+        source=None,
+        pipeline="adding_pipeline",
+        zenml_snapshot="monthly",
+        steps={"draw": {"rows": 4}},
+        tags=["mine"],
+        stack="default",
+    )
+
+    assert report.outcome == "succeeded", run.log[-4000:]
+    assert [output.value for output in report.outputs] == [[0, 1, 2, 3], 6]
+    there = zenml_server.call("GET", f"/runs/{report.zenml_run_id}", params={"hydrate": True})
+    assert there["name"] == f"adding_pipeline-{RUN_ID}-1"
+    assert {tag["name"] for tag in there["resources"]["tags"]} == {"mine", "zentrigger", f"zentrigger:{RUN_ID}"}
+    assert there["resources"]["source_snapshot"]["id"] == snapshot_id
+    assert zenml_server.steps(str(report.zenml_run_id)) == {"draw": "completed", "add": "completed"}
+    assert report.dashboard_url == f"{zenml_server.url}/projects/default/runs/{there['id']}"
+    after = zenml_server.call("GET", f"/pipeline_snapshots/{snapshot_id}", params={"hydrate": True})
+    assert {name: after[name] for name in ("id", "body", "metadata")} == {
+        name: stored[name] for name in ("id", "body", "metadata")
+    }
+    assert key.value not in run.log + report.model_dump_json()
 
 
 def test_a_restart_of_the_server_is_waited_for(installation: Installation, tmp_path: Path) -> None:

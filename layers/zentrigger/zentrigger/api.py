@@ -2,16 +2,16 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from zentrigger.catalogue import SnapshotContent
+from zentrigger.catalogue import PublishRequest, SnapshotUpdate
 from zentrigger.keys import Scope
-from zentrigger.run_requests import KeyRequest, RunRequest, TutorialRequest
+from zentrigger.run_requests import KeyRequest, RunRequest, SnapshotRunRequest, TutorialRequest
 from zentrigger.triggers import TriggerDefinition
 
-Method = Literal["DELETE", "GET", "POST", "PUT"]
+Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Operation:
     answers: str
     errors: tuple[int, ...]
     body: type[BaseModel] | None = None
+    example: dict[str, Any] | None = None
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     answer_type: str = "application/json"
@@ -47,6 +48,15 @@ _IDEMPOTENCY = {
     "Idempotency-Key": "Up to 200 printable characters. The same key with the same body gives the same run, and the"
     " header `Idempotency-Replayed: true`; with another body, 422."
 }
+_TUTORIAL_STEPS = {
+    "load_data": {"parameters": {"data_url": "s3://bucket/data.csv"}},
+    "train_model": {"parameters": {"model_type": "gradient_boosting"}},
+}
+_DRY_RUN = {
+    "dry_run": "`true`: answer 200 with what would happen (snapshot, parameters, slot, the RunTask request, every"
+    " problem), and write nothing."
+}
+_FIND = {"name": "Only the one of exactly this name."}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -56,8 +66,23 @@ OPERATIONS: tuple[Operation, ...] = (
         "run",
         202,
         "The run, recorded and on its way.",
-        (*_WITH_BODY, 404, 429, 503),
+        (200, *_WITH_BODY, 404, 429, 503),
         body=RunRequest,
+        example={"pipeline": "training_pipeline", "parameters": {"model_type": "gradient_boosting"}},
+        query=_DRY_RUN,
+        headers=_IDEMPOTENCY,
+    ),
+    Operation(
+        "POST",
+        "/snapshots/{snapshot}/runs",
+        "Run a snapshot",
+        "run",
+        202,
+        "The run, recorded and on its way.",
+        (200, *_WITH_BODY, 404, 429, 503),
+        body=SnapshotRunRequest,
+        example={"steps": _TUTORIAL_STEPS},
+        query=_DRY_RUN,
         headers=_IDEMPOTENCY,
     ),
     Operation(
@@ -69,6 +94,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The run, recorded and on its way.",
         (*_WITH_BODY, 404, 429, 503),
         body=TutorialRequest,
+        example={"pipeline_name": "training_pipeline", "steps": _TUTORIAL_STEPS},
         headers=_IDEMPOTENCY,
     ),
     Operation(
@@ -117,7 +143,26 @@ OPERATIONS: tuple[Operation, ...] = (
         "The run, with `cancel_requested_at` set; it is `cancelled` when its task has stopped.",
         (401, 403, 404, 409),
     ),
-    Operation("GET", "/pipelines", "List published pipelines", "read", 200, "All pipelines, by name.", (401, 403, 422)),
+    Operation(
+        "POST",
+        "/runs/{run_id}/retry",
+        "Run again what a run ran, with its parameters",
+        "run",
+        202,
+        "The new run; both say which the other is.",
+        (401, 403, 404, 409, 422, 429, 503),
+        headers=_IDEMPOTENCY,
+    ),
+    Operation(
+        "GET",
+        "/pipelines",
+        "List published pipelines, by name",
+        "read",
+        200,
+        "A page of pipelines, each with its newest snapshot in short and how its last runs went.",
+        (401, 403, 422),
+        query={**_FIND, "tag": "Only those whose newest snapshot has this tag.", **_PAGING},
+    ),
     Operation(
         "GET",
         "/pipelines/{pipeline}",
@@ -128,14 +173,64 @@ OPERATIONS: tuple[Operation, ...] = (
         (401, 403, 404),
     ),
     Operation(
+        "GET",
+        "/pipelines/{pipeline}/snapshots",
+        "List a pipeline's snapshots, newest first",
+        "read",
+        200,
+        "A page of snapshots in short, each with how its last runs went.",
+        (401, 403, 404, 422),
+        query={**_FIND, "tag": "Only those with this tag.", **_PAGING},
+    ),
+    Operation(
+        "GET",
+        "/pipelines/{pipeline}/changes",
+        "List how a pipeline's parameters changed, newest first",
+        "read",
+        200,
+        "A page of publications, updates and deletions, each with the names and tags that it moved, and what it changed"
+        " for runs of the newest snapshot, or of those names and tags. Large entries make a page shorter than `limit`.",
+        (401, 403, 404, 422),
+        query=_PAGING,
+    ),
+    Operation(
         "POST",
         "/snapshots",
         "Publish a pipeline",
         "admin",
         201,
-        "The new snapshot; 200 with the newest one if its content is the same.",
-        (200, *_WITH_BODY, 503),
-        body=SnapshotContent,
+        "The new snapshot; 200 with the one that has this content already. Either is the newest now.",
+        (200, *_WITH_BODY, 409, 503),
+        body=PublishRequest,
+    ),
+    Operation(
+        "GET",
+        "/snapshots/{snapshot}",
+        "Get a snapshot: schemas, steps, configuration, image, an example request",
+        "read",
+        200,
+        "The snapshot.",
+        (401, 403, 404),
+    ),
+    Operation(
+        "PATCH",
+        "/snapshots/{snapshot}",
+        "Name, describe or tag a snapshot",
+        "admin",
+        200,
+        "The snapshot, and what moving its name or tags changed for others.",
+        (*_WITH_BODY, 404, 409, 503),
+        body=SnapshotUpdate,
+        example={"name": "production", "replace": True},
+    ),
+    Operation(
+        "DELETE",
+        "/snapshots/{snapshot}",
+        "Delete a snapshot that no name and no trigger leads to",
+        "admin",
+        204,
+        "It is gone; its number is not given again.",
+        (401, 403, 404, 409, 422, 503),
     ),
     Operation("GET", "/triggers", "List triggers", "admin", 200, "All triggers, by name.", (401, 403, 422)),
     Operation(
@@ -145,7 +240,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "admin",
         200,
         "The trigger.",
-        (*_WITH_BODY, 404),
+        (*_WITH_BODY, 404, 503),
         body=TriggerDefinition,
     ),
     Operation("GET", "/triggers/{trigger}", "Get a trigger", "admin", 200, "The trigger.", (401, 403, 404)),

@@ -42,9 +42,9 @@ def handle_event(
 ) -> list[Receipt]:
     """Submit a run for every trigger that an event concerns; gives the receipts, which are kept.
 
-    What a trigger asks for and cannot get (an unknown pipeline, parameters that do not fit) is its receipt, and the
-    event is done; what may pass (AWS does not answer) is raised after all triggers had their turn, and the event comes
-    again. The same event again finds its runs recorded.
+    What a trigger asks for and cannot get (an unknown pipeline or snapshot, parameters that do not fit) is its receipt,
+    and the event is done; what may pass (AWS does not answer) is raised after all triggers had their turn, and the
+    event comes again. The same event again finds its runs recorded.
     """
     receipts, failures = [], []
     concerned = [trigger for trigger in triggers.triggers() if concerns(trigger, event)]
@@ -84,6 +84,7 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
         request = RunRequest.model_validate(
             {
                 "pipeline": definition.pipeline,
+                "snapshot": definition.snapshot,
                 "parameters": render(definition.parameters, fields),
                 "steps": {name: {"parameters": values} for name, values in render(definition.steps, fields).items()},
                 "enable_cache": definition.enable_cache,

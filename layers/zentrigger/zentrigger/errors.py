@@ -15,6 +15,10 @@ class UnknownName(Problem):
     """A name that nothing here has: wrong whatever its value is."""
 
 
+class NotSettable(Problem):
+    """Something that cannot be set here, or not to different values: wrong whatever the value is."""
+
+
 class ZentriggerError(Exception):
     """Base of all errors whose text may be shown to the caller."""
 
@@ -89,9 +93,13 @@ class MethodNotAllowedError(ZentriggerError):
 
 
 class ConflictError(ZentriggerError):
-    """The thing is not in a state in which this can be done."""
+    """The thing is not in a state in which this can be done. `problems` has what stands in the way, if several."""
 
     title = "This cannot be done now"
+
+    def __init__(self, detail: str, problems: tuple[Problem, ...] | list[Problem] = ()) -> None:
+        super().__init__(detail)
+        self.problems = tuple(problems)
 
 
 class QueueFullError(ZentriggerError):
@@ -108,3 +116,9 @@ class BusyError(ZentriggerError):
     """A store was too busy to answer, also after retries. Nothing was written."""
 
     title = "Busy"
+
+
+class UnavailableError(BusyError):
+    """A service of AWS did not answer, or would not do what it was asked just now. Nothing was written."""
+
+    title = "AWS does not answer"

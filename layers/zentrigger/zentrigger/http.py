@@ -38,6 +38,9 @@ STATUS_OF: Mapping[type[ZentriggerError], HTTPStatus] = {
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+MAX_DIGITS = 308
+"""Digits of a whole number: with more it is beyond all floating-point numbers (IEEE 754, 64 bits)."""
+
 MAX_DEPTH = 64
 """Deeper bodies are refused: what reads the record later, pydantic and the runner, would fail at some 200."""
 
@@ -122,6 +125,9 @@ def _as_problem(wrong: Any, model: type[BaseModel]) -> Problem:  # noqa: ANN401 
     if wrong["type"] == "extra_forbidden":
         known = f" Known: {', '.join(sorted(model.model_fields))}." if len(place) == 1 else ""
         return Problem(pointer, f"There is no field {place[-1]!r} here.{known}")
+    described = model.model_fields[place[0]].description if place and place[0] in model.model_fields else None
+    if wrong["type"] == "string_pattern_mismatch" and len(place) == 1 and described:
+        return Problem(pointer, f"{wrong['msg']}. {described}")
     return Problem(pointer, wrong["msg"].removeprefix("Value error, "))
 
 
@@ -148,7 +154,11 @@ def _read_json(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of 
         raise errors.TooLargeError(f"The body is over {MAX_BODY_BYTES} bytes. Put the data in S3 and pass its URL.")
     try:
         values = json.loads(
-            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_without_repetition
+            text,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_without_repetition,
         )
         # Half of a surrogate pair is legal in JSON's escapes, and no text that any store or log can keep.
         json.dumps(values, ensure_ascii=False).encode()
@@ -175,6 +185,13 @@ def _finite(digits: str) -> float:
     return value
 
 
+def _whole(digits: str) -> int:
+    # One that is too large for a float fits no JSON Schema of a number that pydantic, or anybody else, can check.
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"the number {digits[:40]}… is too large")
+    return int(digits)
+
+
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
@@ -182,6 +199,11 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {repeated[:100]!r} is there twice")
     return values
+
+
+def path_parameter(event: APIGatewayProxyEventV2, name: str, in_route: str) -> str:
+    """Give a parameter of the path as the gateway read it, decoded; `in_route` where only the path itself is known."""
+    return (event.path_parameters or {}).get(name, in_route)
 
 
 def query_number(event: APIGatewayProxyEventV2, name: str, default: int, *, least: int, most: int) -> int:
@@ -204,6 +226,37 @@ def no_query(event: APIGatewayProxyEventV2) -> None:
     given = event.query_string_parameters or {}
     if given:
         raise InvalidRequestError([Problem(f"/{name}", f"This call takes no {name!r} in its query.") for name in given])
+
+
+def no_body(event: APIGatewayProxyEventV2) -> None:
+    """Refuse a body where there is none to be: what it asks for would silently not happen. `{}` asks for nothing.
+
+    Raises:
+        InvalidRequestError: there is one.
+
+    """
+    if (event.body or "").strip() not in ("", "{}"):
+        raise InvalidRequestError([Problem("", "This call takes no body. Leave it out.")])
+
+
+def query_flag(event: APIGatewayProxyEventV2, name: str) -> bool:
+    """Give a flag from the query string, `true` or `false`, which is the only thing that the query may hold.
+
+    Raises:
+        InvalidRequestError: it is neither, or the query asks for something else, too.
+
+    """
+    given = event.query_string_parameters or {}
+    wrong = [
+        Problem(f"/{other}", f"This call takes no {other!r} in its query, only {name!r}.")
+        for other in given
+        if other != name
+    ]
+    if given.get(name, "false") not in ("true", "false"):
+        wrong.append(Problem(f"/{name}", f"`{name}` is true or false."))
+    if wrong:
+        raise InvalidRequestError(wrong)
+    return given.get(name) == "true"
 
 
 def query_text(event: APIGatewayProxyEventV2, *names: str) -> dict[str, str | None]:
@@ -254,7 +307,7 @@ def problem(error: ZentriggerError, event: APIGatewayProxyEventV2) -> Response[s
     status = next(code for kind, code in STATUS_OF.items() if isinstance(error, kind))
     headers, extra = {}, {}
     match error:
-        case InvalidRequestError():
+        case InvalidRequestError() | errors.ConflictError(problems=[_, *_]):
             extra = {"errors": [{"pointer": wrong.pointer, "detail": wrong.detail} for wrong in error.problems]}
         case errors.QueueFullError():
             headers = {"Retry-After": str(error.retry_after_seconds)}

@@ -26,6 +26,11 @@ TRANSACTION_TRIES = 12
 """Under contention a transaction is cancelled at once, so many short tries are cheap; they add up to some 5 s."""
 
 
+MAX_HASH_KEY = 2048
+MAX_SORT_KEY = 1024
+"""Bytes of a key, at most (AWS: "Constraints in Amazon DynamoDB")."""
+
+
 def to_item(values: Mapping[str, Any]) -> Item:
     """Give plain values (text, whole numbers, lists, maps) as an item."""
     return {name: _serializer.serialize(value) for name, value in values.items()}
@@ -44,6 +49,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - the values of an item are of an
     if value is None or isinstance(value, str | bool | bytes):
         return value
     return int(value)
+
+
+def can_be_key(collection: str, item: str) -> bool:
+    """Tell whether DynamoDB would take these texts for an item's key. If not, nothing can stand under it."""
+    try:
+        return 0 < len(collection.encode()) <= MAX_HASH_KEY and 0 < len(item.encode()) <= MAX_SORT_KEY
+    except UnicodeEncodeError:
+        return False
 
 
 def update_expression(
@@ -106,6 +119,20 @@ _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThro
 def to_cursor(position: Mapping[str, Any]) -> str:
     """Give a place in a listing as opaque text that is safe in a URL."""
     return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def start_of(cursor: str, collection: str) -> Item:
+    """Give where a listing of a collection goes on, as DynamoDB's ExclusiveStartKey.
+
+    Raises:
+        InvalidRequestError: it is no cursor of ours, or one of another listing.
+
+    """
+    position = from_cursor(cursor)
+    fits = set(position) == {"collection", "item"} and position["collection"] == collection
+    if not (fits and can_be_key(collection, position["item"])):
+        raise InvalidRequestError([Problem("/cursor", "This cursor is of another listing.")])
+    return to_item(position)
 
 
 def from_cursor(cursor: str) -> dict[str, str]:

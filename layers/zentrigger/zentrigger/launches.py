@@ -8,6 +8,9 @@ from zentrigger.runs import Refusal, Run
 CONTAINER = "runner"
 """Name of the container in the task definition."""
 
+MAX_OVERRIDES = 8192
+"""Characters that RunTask takes as overrides, as JSON (AWS: RunTask)."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -75,6 +78,18 @@ def launch_request(run: Run, *, cluster: str, network: Network) -> dict[str, Any
     The client token names run, attempt and launch; it is at most 64 characters (AWS: RunTask), of which the run id
     takes 36. Parameters stay in the record: overrides are limited to 8192 characters.
     """
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "environment": [
+            {"name": "RUN_ID", "value": run.run_id},
+            {"name": "ATTEMPT", "value": str(run.attempt)},
+        ],
+    }
+    overrides: dict[str, Any] = {"containerOverrides": [container]}
+    if run.resources is not None:
+        # The task definition limits the container, too, to what the task has without overrides.
+        container["memory"] = run.resources.memory
+        overrides |= {"cpu": str(run.resources.cpu), "memory": str(run.resources.memory)}
     return {
         "cluster": cluster,
         "taskDefinition": run.task_definition,
@@ -89,17 +104,7 @@ def launch_request(run: Run, *, cluster: str, network: Network) -> dict[str, Any
                 "assignPublicIp": network.assign_public_ip,
             }
         },
-        "overrides": {
-            "containerOverrides": [
-                {
-                    "name": CONTAINER,
-                    "environment": [
-                        {"name": "RUN_ID", "value": run.run_id},
-                        {"name": "ATTEMPT", "value": str(run.attempt)},
-                    ],
-                }
-            ]
-        },
+        "overrides": overrides,
     }
 
 

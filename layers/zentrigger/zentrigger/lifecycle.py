@@ -160,7 +160,7 @@ def diagnose(run: Run, task: TaskState) -> tuple[str, str]:  # noqa: PLR0911 - o
     if "OutOfMemory" in container_said or "OutOfMemory" in said:
         return (
             "out_of_memory",
-            "The task ran out of memory. Raise the stack's TaskMemory, or have the pipeline use less.",
+            "The task ran out of memory. Ask for more (`resources`), raise the stack's TaskMemory, or use less.",
         )
     if task.stop_code == "TaskFailedToStart":
         return _failed_to_start(f"{said} {container_said}".strip())
@@ -190,10 +190,11 @@ def _failed_to_start(said: str) -> tuple[str, str]:
             f"Check that the image exists, for this architecture, and that the subnets reach its registry: {said}",
         )
     if "ResourceInitializationError" in said and "secret" in said.lower():
-        return (
-            "secrets_unreadable",
-            f"Check ZenmlApiKeySecretArn, and that the subnets reach Secrets Manager: {said}",
+        message = (
+            "Check that the snapshot's secrets exist and are among the stack's PipelineSecretArns, check"
+            f" ZenmlApiKeySecretArn, and that the subnets reach Secrets Manager: {said}"
         )
+        return "secrets_unreadable", message
     return "task_failed_to_start", f"ECS could not start the task: {said}"
 
 

@@ -35,7 +35,7 @@ def document() -> str:
             },
             "paths": paths,
             "components": {
-                "schemas": {**schemas.get("$defs", {}), "Problem": _PROBLEM, "Run": _RUN},
+                "schemas": {**schemas.get("$defs", {}), "Problem": _PROBLEM, "Run": _RUN, "Snapshot": _SNAPSHOT},
                 "securitySchemes": {
                     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                     "bearer": {"type": "http", "scheme": "bearer"},
@@ -64,7 +64,7 @@ def _operation(operation: Operation) -> Json:
         "operationId": f"{operation.method.lower()}{_camel(operation.path)}",
         "tags": [operation.path.split("/")[1]],
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": _TEXT} for name in operation.path_parameters),
+            *(_path_parameter(name) for name in operation.path_parameters),
             *_optional(operation.query, "query"),
             *_optional(operation.headers, "header"),
         ],
@@ -78,8 +78,14 @@ def _operation(operation: Operation) -> Json:
         shown["security"] = [{"key": []}, {"bearer": []}]
     if operation.body:
         schema = {"$ref": _REF.format(model=operation.body.__name__)}
-        shown["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        example = {"example": operation.example} if operation.example else {}
+        shown["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, **example}}}
     return shown
+
+
+def _path_parameter(name: str) -> Json:
+    shown: Json = {"name": name, "in": "path", "required": True, "schema": _TEXT}
+    return shown | ({"example": _PATH_EXAMPLES[name]} if name in _PATH_EXAMPLES else {})
 
 
 def _answer(operation: Operation, status: int, description: str) -> Json:
@@ -87,8 +93,8 @@ def _answer(operation: Operation, status: int, description: str) -> Json:
         return {"description": description}
     if status >= HTTPStatus.BAD_REQUEST:
         return {"description": description, "content": {"application/problem+json": {"schema": _reference("Problem")}}}
-    is_run = operation.path in ("/runs/{run_id}", "/trigger") or (operation.method, operation.path) == ("POST", "/runs")
-    schema = _reference("Run") if is_run else {}
+    model = _MODELS.get((operation.path, status))
+    schema = _reference(model) if model else {}
     return {"description": description, "content": {operation.answer_type: {"schema": schema}}}
 
 
@@ -111,6 +117,21 @@ def _camel(path: str) -> str:
 _TEXT: Json = {"type": "string"}
 _OPTIONAL_TEXT: Json = {"type": ["string", "null"]}
 _OPTIONAL_TIME: Json = {"type": ["string", "null"], "format": "date-time"}
+
+_PATH_EXAMPLES = {"pipeline": "training_pipeline", "snapshot": "training_pipeline:1"}
+
+_MODELS = {
+    ("/runs", 202): "Run",
+    ("/runs/{run_id}", 200): "Run",
+    ("/runs/{run_id}", 202): "Run",
+    ("/runs/{run_id}/retry", 202): "Run",
+    ("/trigger", 202): "Run",
+    ("/snapshots/{snapshot}/runs", 202): "Run",
+    ("/snapshots", 200): "Snapshot",
+    ("/snapshots", 201): "Snapshot",
+    ("/snapshots/{snapshot}", 200): "Snapshot",
+}
+"""Path and status -> what the answer is one of."""
 
 _PROBLEM: Json = {
     "type": "object",
@@ -157,7 +178,12 @@ _RUN: Json = {
         "ended_at": _OPTIONAL_TIME,
         "cancel_requested_at": _OPTIONAL_TIME,
         "task_arn": _OPTIONAL_TEXT,
-        "parameters": {"type": "object"},
+        "retry_of": {**_OPTIONAL_TEXT, "description": "The run that this one repeats."},
+        "retried_by": {**_OPTIONAL_TEXT, "description": "The newest run that repeats this one."},
+        "resources": {"type": ["object", "null"], "description": "Size of its task, where it is not the stack's own."},
+        "timeout_seconds": {"type": ["integer", "null"]},
+        "image": _TEXT,
+        "parameters": {"type": "object", "description": "The pipeline's, with defaults filled in."},
         "steps": {"type": "object"},
         "progress": {
             "type": "object",
@@ -167,6 +193,40 @@ _RUN: Json = {
         "error": {"type": ["object", "null"]},
         "zenml_run_id": _OPTIONAL_TEXT,
         "dashboard_url": _OPTIONAL_TEXT,
+        "links": {"type": "object"},
+    },
+}
+
+_SNAPSHOT: Json = {
+    "type": "object",
+    "required": ["id", "pipeline", "number", "image", "published_at", "links"],
+    "properties": {
+        "id": {**_TEXT, "description": "Pipeline and number."},
+        "pipeline": _TEXT,
+        "number": {"type": "integer"},
+        "newest": {"type": "boolean", "description": "Whether a run that chooses no snapshot gets this one."},
+        "name": _OPTIONAL_TEXT,
+        "description": _TEXT,
+        "tags": {"type": "array", "items": _TEXT},
+        "source": {**_OPTIONAL_TEXT, "description": "module:attribute"},
+        "zenml_snapshot": {**_OPTIONAL_TEXT, "description": "The stored snapshot that is executed instead."},
+        "zenml_version": _TEXT,
+        "image": _TEXT,
+        "git": {"type": ["object", "null"]},
+        "task_definition": _TEXT,
+        "published_at": {"type": "string", "format": "date-time"},
+        "published_by": _TEXT,
+        "parameters_schema": {"type": "object", "description": "JSON Schema of the pipeline's parameters."},
+        "steps": {"type": "object", "description": "Steps, with what they run after and what of them may be set."},
+        "configuration": {"type": "object"},
+        "secrets": {"type": "object", "description": "Variable -> ARN. Values are never shown."},
+        "resources": {"type": ["object", "null"]},
+        "timeout_seconds": {"type": ["integer", "null"]},
+        "example": {"type": "object", "description": "A request that fits, and the curl line for it."},
+        "runs": {"type": "object", "description": "The last run, and the success rate of the last 100."},
+        "created": {"type": "boolean"},
+        "changes": {"type": "array", "items": {"type": "object"}},
+        "breaks": {"type": "object", "description": "Triggers and names that a breaking change concerns."},
         "links": {"type": "object"},
     },
 }

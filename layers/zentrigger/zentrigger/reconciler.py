@@ -99,13 +99,13 @@ class Reconciler:
         self._max_active = max_active
         self._clock = clock
 
-    def run_changed(self, run: Run) -> None:
-        """Act on a change of a run's head; the head is read again, for the stream may be late."""
-        current = self._runs.head(run.run_id)
+    def run_changed(self, run_id: str) -> None:
+        """Act on a change of a run's head, as it stands now; the stream may be late."""
+        current = self._runs.head(run_id)
         if current is None:
             return
         # A slot was given back, or somebody waits. Before the announcement, which needs a service that may be down.
-        if current.status.final or run.status == RunStatus.QUEUED:
+        if current.status.final or current.status == RunStatus.QUEUED:
             self.start_waiting(also=current if current.status == RunStatus.QUEUED else None)
         self._carry_out(current, decide(current, self._clock()))
 

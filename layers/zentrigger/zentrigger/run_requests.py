@@ -2,17 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, ValidationError
 
-from zentrigger.catalogue import PipelineName, SnapshotContent
-from zentrigger.errors import InvalidRequestError, Problem
+from zentrigger.catalogue import (
+    MAX_TIMEOUT_SECONDS,
+    TAG_PREFIX,
+    PipelineName,
+    SnapshotChoice,
+    Tag,
+    split_snapshot_id,
+)
+from zentrigger.errors import NotFoundError, Problem
 from zentrigger.keys import Scope
-
-Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f$]+$")]
-"""ZenML would replace ${NAME} in a tag by what the task's environment has, hence no dollar."""
+from zentrigger.resources import Resources
 
 
 class _Request(BaseModel):
@@ -20,8 +24,14 @@ class _Request(BaseModel):
 
     @property
     def request_hash(self) -> str:
-        """Same request, same hash, whatever the order of its keys, and whatever is published meanwhile."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        """Same request, same hash, whatever the order of its keys, and whatever is published meanwhile.
+
+        What is as it would be unsaid does not count, so that a field which requests get later changes no hash.
+        """
+        return hashlib.sha256(canonical(self._asked()).encode()).hexdigest()
+
+    def _asked(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class StepRequest(_Request):
@@ -30,29 +40,74 @@ class StepRequest(_Request):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class RunRequest(_Request):
-    """Run a published pipeline: body of `POST /runs`."""
+class _RunOptions(_Request):
+    """What a request says of a run besides what it runs."""
 
-    pipeline: PipelineName
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="Parameters of the pipeline.")
     steps: dict[str, StepRequest] = Field(default_factory=dict, description="Parameters of single steps, by step name.")
     enable_cache: StrictBool | None = Field(default=None, description="Override the pipeline's own caching.")
     tags: list[Tag] = Field(default_factory=list, max_length=20)
+    resources: Resources | None = Field(default=None, description="Size of the task; the snapshot's unless said.")
+    timeout_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TIMEOUT_SECONDS)] | None = Field(
+        default=None, description="How long the pipeline may take; as the snapshot says unless said."
+    )
 
     @property
-    def pipeline_asked(self) -> str:
-        """Give the name of the pipeline."""
-        return self.pipeline
+    def problems(self) -> tuple[Problem, ...]:
+        """Give what is wrong with the request whatever it runs."""
+        return ()
 
     @property
     def step_parameters(self) -> dict[str, dict[str, JsonValue]]:
         """Give the parameters of the steps, by step."""
         return {name: step.parameters for name, step in self.steps.items()}
 
-    def to_run_request(self, content: SnapshotContent) -> "RunRequest":
-        """Give the request itself, whatever the pipeline is."""
-        del content
+
+class RunRequest(_RunOptions):
+    """Run a published pipeline: body of `POST /runs`."""
+
+    pipeline: PipelineName
+    snapshot: SnapshotChoice | None = Field(
+        default=None, description="Which snapshot: its number, its id, its name, or `tag:…`. The newest unless said."
+    )
+
+    def to_run_request(self) -> "RunRequest":
+        """Give the request itself."""
         return self
+
+    def _asked(self) -> dict[str, Any]:
+        asked = super()._asked()
+        if isinstance(self.snapshot, str) and not self.snapshot.startswith(TAG_PREFIX):
+            number = self.snapshot.removeprefix(f"{self.pipeline}:")
+            if number.isascii() and number.isdecimal():
+                # An id, and a number as text, ask for the same as the number.
+                asked["snapshot"] = int(number)
+        return asked
+
+
+class SnapshotRunRequest(_RunOptions):
+    """Run a snapshot: body of `POST /snapshots/{snapshot}/runs`."""
+
+    def to_run_request(self, snapshot: str) -> RunRequest:
+        """Give the same as a request to run the snapshot's pipeline.
+
+        Args:
+            snapshot: The snapshot's id, as it stands in the path.
+
+        Raises:
+            NotFoundError: no snapshot can have this id.
+
+        """
+        parts = split_snapshot_id(snapshot)
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            pipeline, number = parts or ("", 0)
+            return RunRequest.model_validate({**values, "pipeline": pipeline, "snapshot": number})
+        except ValidationError:
+            raise NotFoundError(
+                f"There is no snapshot {snapshot[:100]!r}. A snapshot's id is `<pipeline>:<number>`;"
+                " GET /pipelines/{pipeline}/snapshots lists them."
+            ) from None
 
 
 class TutorialRequest(_Request):
@@ -64,53 +119,21 @@ class TutorialRequest(_Request):
     config_path: JsonValue = None
 
     @property
-    def pipeline_asked(self) -> str:
-        """Give the name of the pipeline."""
-        return self.pipeline_name
+    def problems(self) -> tuple[Problem, ...]:
+        """Give what is wrong with the request whatever it runs."""
+        if self.config_path is None:
+            return ()
+        return (
+            Problem(
+                "/config_path",
+                "A path on the machine of the tutorial's server means nothing here. Send the parameters themselves,"
+                " under `parameters` or `steps`, or publish a snapshot with the configuration in it.",
+            ),
+        )
 
-    def to_run_request(self, content: SnapshotContent) -> RunRequest:
-        """Give the run request that the tutorial's wrapper makes of this body.
-
-        The tutorial hands the parameters of steps to the pipeline. So here a step's parameter that the pipeline passes
-        to the step itself becomes the pipeline's parameter of that name; any other stays the step's.
-
-        Args:
-            content: The pipeline's snapshot.
-
-        Raises:
-            InvalidRequestError: `config_path` is given, or two places give one parameter different values.
-
-        """
-        problems = []
-        if self.config_path is not None:
-            problems.append(
-                Problem(
-                    "/config_path",
-                    "A path on the machine of the tutorial's server means nothing here. Send the parameters themselves,"
-                    " under `parameters` or `steps`, or publish a pipeline with the configuration in it.",
-                )
-            )
-        parameters, steps = dict(self.parameters), {}
-        known = content.parameters_schema.get("properties")
-        for name, step in self.steps.items():
-            spec = content.steps.get(name)
-            kept = {}
-            for parameter, value in step.parameters.items():
-                passed_on = spec is not None and parameter in spec.fixed
-                if not (passed_on and isinstance(known, Mapping) and parameter in known):
-                    kept[parameter] = value
-                elif parameters.setdefault(parameter, value) != value:
-                    problems.append(
-                        Problem(
-                            f"/steps/{name}/parameters/{parameter}",
-                            f"The pipeline's parameter {parameter!r} is given another value elsewhere in this request.",
-                        )
-                    )
-            if kept or spec is None:
-                steps[name] = StepRequest(parameters=kept)
-        if problems:
-            raise InvalidRequestError(problems)
-        return RunRequest(pipeline=self.pipeline_name, parameters=parameters, steps=steps)
+    def to_run_request(self) -> RunRequest:
+        """Give the run request that the tutorial's wrapper makes of this body."""
+        return RunRequest(pipeline=self.pipeline_name, parameters=self.parameters, steps=self.steps)
 
 
 class KeyRequest(_Request):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from zentrigger.errors import InvalidRequestError, Problem, QueueFullError
+from zentrigger.capacity import Capacity
+from zentrigger.errors import InvalidRequestError, NotFoundError, Problem, QueueFullError
 from zentrigger.items import (
     TransactionRefusedError,
     from_cursor,
@@ -57,6 +58,9 @@ _CLAIMABLE = "#status = :starting AND #attempt = :attempt AND attribute_not_exis
 
 _CAPACITY = to_item({"run_id": "capacity#all", "part": "capacity"})
 
+_LINK = 3
+"""Where in the transaction that records a run the link from the run stands that it repeats."""
+
 
 class NotClaimableError(Exception):
     """The attempt is not this task's to run: ended, cancelled, superseded, or claimed by another task."""
@@ -103,8 +107,9 @@ class RunStore:
     def create(self, run: Run, run_input: RunInput, *, max_active: int, max_waiting: int | None) -> Creation:
         """Record a run: `starting` if a slot is free and nobody waits, else `queued`.
 
-        Record and slot are one transaction. A run that exists already, of this id and not expired, is given back as it
-        stands; whether it was the same request is for the caller to see from `request_hash`.
+        Record and slot are one transaction, and so is the link from the run that this one repeats, if it does. A run
+        that exists already, of this id and not expired, is given back as it stands; whether it was the same request is
+        for the caller to see from `request_hash`.
 
         Args:
             run: The head to write; its status is decided here.
@@ -114,6 +119,7 @@ class RunStore:
 
         Raises:
             QueueFullError: no slot is free and no further run may wait. Nothing was written.
+            NotFoundError: the run that this one repeats is not there, or has not ended. Nothing was written.
             BusyError: the counts were contended too long. Nothing was written.
 
         """
@@ -123,6 +129,7 @@ class RunStore:
         except TransactionRefusedError as refused:
             if 0 in refused.existing:
                 return _existing(refused.existing[0], starting)
+            _require_repeated(run, refused)
         else:
             return Creation(starting, replayed=False)
         queued = run.model_copy(update={"status": RunStatus.QUEUED})
@@ -131,6 +138,7 @@ class RunStore:
         except TransactionRefusedError as refused:
             if 0 in refused.existing:
                 return _existing(refused.existing[0], queued)
+            _require_repeated(run, refused)
             raise QueueFullError(
                 f"{max_active} runs are active and {max_waiting} wait. Nothing was recorded; try again later.",
                 RETRY_AFTER_SECONDS,
@@ -139,28 +147,40 @@ class RunStore:
 
     def _put_new(self, run: Run, run_input: RunInput, count: _Count) -> None:
         names = {"run_id": run.run_id, "expires_at": _parts_expire_at(run)}
-        transact(
-            self._client,
-            [
-                {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": to_item(_head(run)),
-                        # TTL deletes within days: what has expired counts as gone (AWS: "Using time to live").
-                        "ConditionExpression": "attribute_not_exists(run_id) OR expires_at < :now",
-                        "ExpressionAttributeValues": to_item({":now": int(now().timestamp())}),
-                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                    }
-                },
-                {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": to_item({**names, "part": "input", "body": run_input.model_dump_json()}),
-                    }
-                },
-                self._counted(count),
-            ],
-        )
+        actions: list[TransactWriteItemTypeDef] = [
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_item(_head(run)),
+                    # TTL deletes within days: what has expired counts as gone (AWS: "Using time to live").
+                    "ConditionExpression": "attribute_not_exists(run_id) OR expires_at < :now",
+                    "ExpressionAttributeValues": to_item({":now": int(now().timestamp())}),
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                }
+            },
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_item({**names, "part": "input", "body": run_input.model_dump_json()}),
+                }
+            },
+            self._counted(count),
+        ]
+        if run.retry_of is not None:
+            actions.append(self._link(run.retry_of, run.run_id))
+        transact(self._client, actions)
+
+    def _link(self, ended: str, retry: str) -> "TransactWriteItemTypeDef":
+        """Have a run that has ended name its newest retry. Nothing else of it changes: it stays ended and announced."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _head_key(ended),
+                "UpdateExpression": "SET retried_by = :retry",
+                "ConditionExpression": "attribute_exists(ended_at)",
+                "ExpressionAttributeValues": to_item({":retry": retry}),
+            }
+        }
 
     # ------------------------------------------------------------ reading
 
@@ -190,6 +210,12 @@ class RunStore:
         """Give the head of a run as it stands now, or None."""
         answer = self._client.get_item(TableName=self._table, Key=_head_key(run_id), ConsistentRead=True)
         return Run.model_validate(from_item(answer["Item"])) if "Item" in answer else None
+
+    def capacity(self) -> Capacity:
+        """Give how many runs are active and how many wait, as they are counted now."""
+        answer = self._client.get_item(TableName=self._table, Key=_CAPACITY, ConsistentRead=True)
+        counts = from_item(answer.get("Item", {}))
+        return Capacity(counts.get("active_runs", 0), counts.get("waiting_runs", 0))
 
     def active(self, status: str, limit: int) -> tuple[Run, ...]:
         """Give up to `limit` runs of a status (or `ENDED`: ended, not announced), the longest waiting first.
@@ -228,7 +254,8 @@ class RunStore:
             index, attribute, values = "by_trigger", "trigger", [trigger]
         else:
             index, attribute, values = "by_month", "month", _months_back(position.get("month"))
-        _check_cursor(position, attribute, pipeline or trigger)
+        if cursor:
+            _check_cursor(position, attribute, pipeline or trigger)
         found: list[Run] = []
         for number, value in enumerate(values):
             if len(found) >= limit:
@@ -366,7 +393,8 @@ class RunStore:
         if not mine:
             if run.contract > CONTRACT_VERSION:
                 raise NotClaimableError(
-                    f"the record is of contract {run.contract}; this image knows {CONTRACT_VERSION}"
+                    f"the record is of contract {run.contract} and this image knows {CONTRACT_VERSION}: it would leave "
+                    f"out what it does not know; publish {run.pipeline} again with an image of now"
                 )
             if run.attempt != attempt:
                 raise NotClaimableError(f"attempt {attempt} is not the current one, which is {run.attempt}")
@@ -628,6 +656,12 @@ def _existing(item: dict[str, Any] | None, wanted: Run) -> Creation:
     return Creation(run, replayed=not own)
 
 
+def _require_repeated(run: Run, refused: TransactionRefusedError) -> None:
+    """Refuse to repeat a run that was refused a link to its repetition."""
+    if _LINK in refused.existing:
+        raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
+
+
 def _take_slot(max_active: int, *, queue_is_empty: bool) -> _Count:
     """Count one more active run; one fewer waiting unless it comes straight in, which needs an empty queue."""
     free = "(attribute_not_exists(active_runs) OR active_runs < :limit)"
@@ -661,8 +695,8 @@ def _months_back(first: str | None) -> list[str]:
 def _check_cursor(position: Mapping[str, str], attribute: str, value: str | None) -> None:
     """Refuse a cursor that another listing gave; DynamoDB would answer it with an error of its own."""
     whole = {"run_id", "part", "created", attribute}
-    fits = set(position) in (set(), whole) or (set(position) == {"month"} and attribute == "month")
-    if attribute == "month" and position:
+    fits = set(position) == whole or (set(position) == {"month"} and attribute == "month")
+    if attribute == "month":
         fits = fits and position["month"] in _months_back(None)
-    if not fits or not all(position.values()) or (position and value is not None and position[attribute] != value):
+    if not fits or not all(position.values()) or (value is not None and position[attribute] != value):
         raise InvalidRequestError([Problem("/cursor", "This cursor is of a listing with other filters.")])

@@ -5,10 +5,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from zentrigger.resources import Resources
 from zentrigger.timestamps import Timestamp
 
-CONTRACT_VERSION = 1
-"""Version of what a record and a runner say to each other; images live longer than functions."""
+CONTRACT_VERSION = 2
+"""Version of what a record and a runner say to each other; images live longer than functions.
+
+Raise it with every field of `RunInput` that a run must not lose: an older runner drops what it does not know.
+"""
 
 
 class RunStatus(StrEnum):
@@ -123,12 +127,28 @@ class Report(Verdict):
 class RunInput(Record):
     """What a run executes: fixed when it is recorded, handed to the runner as it is."""
 
-    source: str
+    source: str | None = None
     """Where the pipeline is found in the image: `module:attribute`."""
+    zenml_snapshot: str | None = None
+    """Name or id of a snapshot in the task's ZenML store, which is executed instead of a `source`."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """The pipeline's, with the snapshot's defaults filled in."""
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What was asked for single steps: step -> parameter -> value."""
     enable_cache: bool | None = None
     tags: tuple[str, ...] = ()
+    configured_steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What the snapshot's configuration says of steps, in ZenML's words; `steps` goes before it."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the snapshot's configuration says, in the words of a ZenML run configuration."""
+    stack: str | None = None
+    """Name or id of the ZenML stack to run on; None: the task's own."""
+    image: str = ""
+    architecture: Literal["ARM64", "X86_64"] | None = None
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Variable -> ARN of the secret whose value the task has in it. Values are never here."""
+    timeout_seconds: int | None = None
+    """How long the pipeline may take, from the claim on."""
 
 
 class Assignment(RunInput):
@@ -163,6 +183,12 @@ class Run(Record):
     source: Source
     trigger: str | None = None
     tags: tuple[str, ...] = ()
+    resources: Resources | None = None
+    """Size of the task; None: what its task definition says."""
+    retry_of: str | None = None
+    """The run that this one repeats."""
+    retried_by: str | None = None
+    """The newest run that repeats this one."""
     request_hash: str
     rank: str
     accepted_at: Timestamp

@@ -51,12 +51,19 @@ class LaunchSettings(Settings):
     max_active_runs: int = Field(ge=1)
 
 
-class SubmitSettings(LaunchSettings):
+class TaskDefinitionSettings(Settings):
+    """What finding or registering the task definition of a snapshot needs."""
+
+    catalogue_table: Name
+    task_definition: Name
+    """ARN of the stack's own, which the snapshots' are made from."""
+    snapshot_family: Name
+
+
+class SubmitSettings(LaunchSettings, TaskDefinitionSettings):
     """What recording a run needs besides launching it."""
 
     runs_table: Name
-    catalogue_table: Name
-    task_definition: Name
     run_retention_days: int = Field(ge=1)
 
 
@@ -82,12 +89,13 @@ class StatusSettings(Settings):
     task_log_group: Name
 
 
-class AdminSettings(Settings):
+class AdminSettings(TaskDefinitionSettings):
     """Environment of the function `admin`."""
 
-    catalogue_table: Name
     keys_table: Name
     triggers_table: Name
+    pipeline_secret_arns: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Secrets that tasks may read; an asterisk at the end of an ARN stands for anything."""
 
 
 class LifecycleSettings(LaunchSettings):

@@ -1,27 +1,33 @@
 """Recording a run and starting it: the one way in, for HTTP callers and for events."""
 
+import hashlib
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
 
-from zentrigger.catalogue import Pipeline, SnapshotContent
+from zentrigger.capacity import Limits
+from zentrigger.catalogue import Snapshot
+from zentrigger.dry_run import PLACEHOLDER_RUN_ID, DryRun, assemble
 from zentrigger.errors import (
+    BusyError,
+    ConflictError,
     IdempotencyClashError,
     InvalidRequestError,
     NotFoundError,
+    Problem,
     QueueFullError,
     TooLargeError,
     ZentriggerError,
 )
 from zentrigger.events import S3Arrival, ScheduleFired
-from zentrigger.launches import Launcher, Network, Started, launch
+from zentrigger.launches import Launcher, Network, Started, launch, launch_request
 from zentrigger.observability import logger
-from zentrigger.parameters import MAX_PARAMETERS_BYTES, check
+from zentrigger.plans import Plan, plan, repetition
 from zentrigger.run_requests import RunRequest, TutorialRequest, canonical
 from zentrigger.run_store import Creation, RunStore
-from zentrigger.runs import Run, RunInput, RunStatus, Source
+from zentrigger.runs import Run, RunInput, RunRecord, RunStatus, Source
 from zentrigger.timestamps import now, to_text
 
 RUN_IDS = uuid.UUID("6f1c52b4-7b0e-5d8a-9a55-3f5a2f8e1c07")
@@ -29,20 +35,32 @@ RUN_IDS = uuid.UUID("6f1c52b4-7b0e-5d8a-9a55-3f5a2f8e1c07")
 
 
 class Catalogue(Protocol):
-    """Finds published pipelines."""
+    """Finds published snapshots."""
 
-    def pipeline(self, name: str) -> Pipeline | None:
-        """Give a pipeline by name, or None."""
+    def choose(self, pipeline_name: str, choice: str | int | None) -> Snapshot:
+        """Give the snapshot of a pipeline that is meant, or raise NotFoundError or InvalidRequestError.
+
+        What it means may be remembered for some seconds.
+        """
+        ...
+
+    def find(self, pipeline_name: str, choice: str | int | None) -> Snapshot:
+        """Give the same as of this moment."""
         ...
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How many runs may be active, and how many of HTTP callers may wait."""
+class Revisions(Protocol):
+    """Finds, and registers, the task definitions of snapshots."""
 
-    max_active: int
-    max_waiting: int
-    retention_days: int
+    family: str
+
+    def revision(self, image: str, architecture: str | None, secrets: Mapping[str, str]) -> str:
+        """Give the ARN of a revision, registered if need be."""
+        ...
+
+    def known_revision(self, image: str, architecture: str | None, secrets: Mapping[str, str]) -> str | None:
+        """Give the ARN of a revision, or None if it would have to be registered."""
+        ...
 
 
 def run_id_for_key(key_id: str, idempotency_key: str) -> str:
@@ -74,19 +92,19 @@ class Submitter:
         *,
         runs: RunStore,
         catalogue: Catalogue,
+        task_definitions: Revisions,
         launcher: Launcher,
         cluster: str,
         network: Network,
-        task_definition: str,
         limits: Limits,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._runs = runs
         self._catalogue = catalogue
+        self._task_definitions = task_definitions
         self._launcher = launcher
         self._cluster = cluster
         self._network = network
-        self._task_definition = task_definition
         self._limits = limits
         self._clock = clock
 
@@ -101,7 +119,8 @@ class Submitter:
         """Record the run of a request, and launch it if it got a slot.
 
         A run that was recorded stays recorded whatever ECS answers: an unknown answer is settled by the sweep, a
-        refusal is followed by a later launch or by the run's end.
+        refusal is followed by a later launch or by the run's end. The run's record holds all that it executes, whatever
+        becomes of the snapshot.
 
         Args:
             asked: What to run, as the caller put it.
@@ -110,62 +129,147 @@ class Submitter:
             always_queued: Whether the run waits, however many do, rather than being refused.
 
         Raises:
-            NotFoundError: no such pipeline.
-            InvalidRequestError: the parameters do not fit the pipeline; all problems are in it.
+            NotFoundError: no such pipeline or snapshot.
+            InvalidRequestError: the request does not fit the snapshot; all problems are in it.
             TooLargeError: the parameters are over 256 KB.
             IdempotencyClashError: the id was used for another request.
             QueueFullError: no further run may wait.
+            BusyError: the counts were contended too long, or ECS did not say which task definition the run has.
 
         """
         try:
-            pipeline = self._pipeline(asked.pipeline_asked)
-            request = asked.to_run_request(pipeline.newest.content)
-            _check(request, pipeline.newest.content)
-        except (InvalidRequestError, NotFoundError, TooLargeError) as error:
-            return self._replay_or(error, asked, run_id)
+            wanted = self._plan(asked)
+            wanted.require_sound()
+            run = self._run(wanted, self._revision(wanted.run_input), source, asked.request_hash, run_id)
+            creation = self._create(run, wanted.run_input, always_queued=always_queued)
+        except _REFUSALS as error:
+            return self._replay_or(error, asked.request_hash, run_id)
+        return self._launched(creation, asked.request_hash)
+
+    def retry(self, run_id: str, source: Source, *, new_run_id: str | None = None) -> Creation:
+        """Record another run of what an ended run executed, from its record alone, and launch it if it got a slot.
+
+        Args:
+            run_id: The run to repeat.
+            source: What asked for it.
+            new_run_id: The new run's id, where it follows from what asked; the same id again is a replay.
+
+        Raises:
+            NotFoundError: no such run, or not any more.
+            ConflictError: it has not ended.
+            IdempotencyClashError: the new id was used for something else.
+            InvalidRequestError: the stack cannot run it any more.
+            QueueFullError: no further run may wait.
+            BusyError: as for `submit`.
+
+        """
+        request_hash = _hash_of_retry(run_id)
+        try:
+            record = self._ended(run_id)
+            if new_run_id == run_id:
+                # The key that started the run is not free for its repetition.
+                raise _clash(record.run)
+            wanted = repetition(record)
+            run = self._run(wanted, self._revision(wanted.run_input), source, request_hash, new_run_id)
+            creation = self._create(run, wanted.run_input)
+        except _REFUSALS as error:
+            return self._replay_or(error, request_hash, new_run_id)
+        return self._launched(creation, request_hash)
+
+    def dry_run(self, asked: RunRequest, source: Source, *, run_id: str | None = None) -> DryRun:
+        """Say what `submit` would do with a request of an HTTP caller, and everything that is wrong; writes nothing.
+
+        Raises:
+            NotFoundError: no such pipeline or snapshot.
+            InvalidRequestError: the snapshot is one of another pipeline.
+            BusyError: a store was too busy to answer.
+
+        """
+        snapshot = self._catalogue.find(asked.pipeline, asked.snapshot)
+        wanted = plan(asked, snapshot)
+        problems: list[Problem] = []
+        recorded = self._runs.get(run_id) if run_id else None
+        if recorded is not None and recorded.run.request_hash != asked.request_hash:
+            problems.append(Problem("/Idempotency-Key", _clash(recorded.run).detail))
+        run_task = None
+        try:
+            task_definition = self._known_revision(wanted.run_input)
+        except InvalidRequestError as error:
+            problems += error.problems
+        except BusyError as error:
+            problems.append(Problem("/snapshot", error.detail))
+        else:
+            run = self._run(wanted, task_definition, source, asked.request_hash, run_id or PLACEHOLDER_RUN_ID)
+            run_task = launch_request(run, cluster=self._cluster, network=self._network)
+        return assemble(
+            wanted,
+            snapshot,
+            capacity=self._runs.capacity(),
+            limits=self._limits,
+            run_task=run_task,
+            further_problems=problems,
+            replayed=recorded is not None and recorded.run.request_hash == asked.request_hash,
+        )
+
+    # ------------------------------------------------------------ before recording
+
+    def _plan(self, asked: RunRequest | TutorialRequest) -> Plan:
+        request = asked.to_run_request()
+        remembered = plan(asked, self._catalogue.choose(request.pipeline, request.snapshot))
+        if remembered.sound:
+            return remembered
+        # It may fit what was published a moment ago: nothing is refused for what is only remembered.
+        return plan(asked, self._catalogue.find(request.pipeline, request.snapshot))
+
+    def _ended(self, run_id: str) -> RunRecord:
+        record = self._runs.get(run_id)
+        if record is None:
+            raise NotFoundError(f"There is no run {run_id[:100]}. GET /runs lists them.")
+        if not record.run.status.final:
+            raise ConflictError(f"The run has not ended: it is {record.run.status}. Wait for its end, or cancel it.")
+        return record
+
+    def _revision(self, run_input: RunInput) -> str:
+        with _told_of_snapshot():
+            return self._task_definitions.revision(run_input.image, run_input.architecture, run_input.secrets)
+
+    def _known_revision(self, run_input: RunInput) -> str:
+        with _told_of_snapshot():
+            known = self._task_definitions.known_revision(run_input.image, run_input.architecture, run_input.secrets)
+        return known or f"{self._task_definitions.family}: registered at the first run"
+
+    def _run(self, wanted: Plan, task_definition: str, source: Source, request_hash: str, run_id: str | None) -> Run:
         moment = self._clock()
-        run = Run(
+        return Run(
             run_id=run_id or str(uuid.uuid4()),
-            pipeline=request.pipeline,
-            snapshot=pipeline.newest.id,
+            pipeline=wanted.pipeline,
+            snapshot=wanted.snapshot,
             status=RunStatus.QUEUED,
-            task_definition=self._task_definition,
+            task_definition=task_definition,
             source=source,
             trigger=source.trigger,
-            tags=tuple(request.tags),
-            request_hash=asked.request_hash,
+            tags=wanted.run_input.tags,
+            resources=wanted.resources,
+            retry_of=wanted.retry_of,
+            request_hash=request_hash,
             rank=to_text(moment),
             accepted_at=moment,
             status_at=moment,
             retention_days=self._limits.retention_days,
         )
-        run_input = RunInput(
-            source=pipeline.newest.content.source,
-            parameters=request.parameters,
-            steps=request.step_parameters,
-            enable_cache=request.enable_cache,
-            tags=tuple(request.tags),
-        )
-        max_waiting = None if always_queued else self._limits.max_waiting
-        try:
-            creation = self._runs.create(run, run_input, max_active=self._limits.max_active, max_waiting=max_waiting)
-        except QueueFullError as error:
-            return self._replay_or(error, asked, run_id)
-        if creation.replayed:
-            return _same(creation.run, asked)
-        logger.info("a run was recorded", run_id=run.run_id, pipeline=run.pipeline, status=creation.run.status)
-        if creation.run.status == RunStatus.STARTING:
-            return Creation(self._launch(creation.run), replayed=False)
-        return creation
 
-    def _pipeline(self, name: str) -> Pipeline:
-        pipeline = self._catalogue.pipeline(name)
-        if pipeline is None:
-            raise NotFoundError(
-                f"No pipeline {name!r} is published. GET /pipelines lists those that are;"
-                " `zentrigger publish` adds one."
-            )
-        return pipeline
+    # ------------------------------------------------------------ recording and launching
+
+    def _create(self, run: Run, run_input: RunInput, *, always_queued: bool = False) -> Creation:
+        max_waiting = None if always_queued else self._limits.max_waiting
+        return self._runs.create(run, run_input, max_active=self._limits.max_active, max_waiting=max_waiting)
+
+    def _launched(self, creation: Creation, request_hash: str) -> Creation:
+        run = creation.run
+        if creation.replayed:
+            return _same(run, request_hash)
+        logger.info("a run was recorded", run_id=run.run_id, pipeline=run.pipeline, status=run.status)
+        return Creation(self._launch(run), replayed=False) if run.status == RunStatus.STARTING else creation
 
     def _launch(self, run: Run) -> Run:
         try:
@@ -181,29 +285,38 @@ class Submitter:
         logger.warning("a launch was not taken", run_id=run.run_id, answer=answer)
         return run
 
-    def _replay_or(self, error: ZentriggerError, asked: RunRequest | TutorialRequest, run_id: str | None) -> Creation:
+    def _replay_or(self, error: ZentriggerError, request_hash: str, run_id: str | None) -> Creation:
         """Give the run that was recorded under this id before; the replay wins over what would be refused now."""
         record = self._runs.get(run_id) if run_id else None
         if record is None:
             raise error
-        return _same(record.run, asked)
+        return _same(record.run, request_hash)
 
 
-def _check(request: RunRequest, content: SnapshotContent) -> None:
-    """Raise what is wrong with a request's parameters."""
-    size = len(canonical([request.parameters, request.step_parameters]).encode())
-    if size > MAX_PARAMETERS_BYTES:
-        raise TooLargeError(
-            f"The parameters are {size} bytes, of {MAX_PARAMETERS_BYTES} at most. Put the data in S3, pass its URL."
-        )
-    problems = check(content, request.parameters, request.step_parameters)
-    if problems:
-        raise InvalidRequestError(problems)
+_REFUSALS = (BusyError, ConflictError, InvalidRequestError, NotFoundError, QueueFullError, TooLargeError)
+"""What may keep a run from being recorded, but not the replay of one that was."""
 
 
-def _same(run: Run, asked: RunRequest | TutorialRequest) -> Creation:
-    if run.request_hash != asked.request_hash:
-        raise IdempotencyClashError(
-            f"This idempotency key was used for another request, whose run is {run.run_id}. Use a new key."
-        )
+@contextmanager
+def _told_of_snapshot() -> Iterator[None]:
+    """Say what is wrong with a task definition where the caller chose it: its parts stand in no request."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise InvalidRequestError([Problem("/snapshot", problem.detail) for problem in error.problems]) from error
+
+
+def _hash_of_retry(run_id: str) -> str:
+    return hashlib.sha256(canonical({"retry_of": run_id}).encode()).hexdigest()
+
+
+def _same(run: Run, request_hash: str) -> Creation:
+    if run.request_hash != request_hash:
+        raise _clash(run)
     return Creation(run, replayed=True)
+
+
+def _clash(run: Run) -> IdempotencyClashError:
+    return IdempotencyClashError(
+        f"This idempotency key was used for another request, whose run is {run.run_id}. Use a new key."
+    )

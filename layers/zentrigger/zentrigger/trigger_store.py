@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from zentrigger.errors import InvalidRequestError, NotFoundError, Problem
-from zentrigger.items import from_cursor, from_item, to_cursor, to_item
+from zentrigger.errors import NotFoundError
+from zentrigger.items import from_item, start_of, to_cursor, to_item
 from zentrigger.timestamps import now, to_text
-from zentrigger.triggers import RECEIPTS_KEPT, Receipt, Trigger, TriggerDefinition
+from zentrigger.triggers import RECEIPTS_KEPT, Receipt, Trigger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
 class TriggerStore:
@@ -18,14 +19,10 @@ class TriggerStore:
         self._table = table
         self._client = client
 
-    def put(self, name: str, definition: TriggerDefinition) -> Trigger:
-        """Make a trigger, or replace the one of this name."""
-        trigger = Trigger(name=name, definition=definition, updated_at=now())
-        self._client.put_item(
-            TableName=self._table,
-            Item=to_item({"collection": "triggers", "item": name, "body": trigger.model_dump_json()}),
-        )
-        return trigger
+    def put_action(self, trigger: Trigger) -> "TransactWriteItemTypeDef":
+        """Give what makes a trigger, or replaces the one of its name, as an action of a transaction."""
+        item = {"collection": "triggers", "item": trigger.name, "body": trigger.model_dump_json()}
+        return {"Put": {"TableName": self._table, "Item": to_item(item)}}
 
     def get(self, name: str) -> Trigger:
         """Give a trigger.
@@ -81,10 +78,7 @@ class TriggerStore:
         """Give a page of a trigger's receipts, newest first, and the cursor of the next."""
         arguments: dict[str, Any] = {}
         if cursor:
-            start = from_cursor(cursor)
-            if set(start) != {"collection", "item"} or start["collection"] != f"receipts#{trigger}":
-                raise InvalidRequestError([Problem("/cursor", "This cursor is of another listing.")])
-            arguments["ExclusiveStartKey"] = to_item(start)
+            arguments["ExclusiveStartKey"] = start_of(cursor, f"receipts#{trigger}")
         answer = self._client.query(
             TableName=self._table,
             KeyConditionExpression="#collection = :collection",

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from zentrigger.catalogue import PipelineName, SnapshotContent
-from zentrigger.errors import Problem, UnknownName
+from zentrigger.catalogue import PipelineName, SnapshotChoice, SnapshotContent, Tag
+from zentrigger.errors import NotSettable, Problem, UnknownName
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.parameters import check
-from zentrigger.run_requests import Tag
 from zentrigger.runs import Record
+from zentrigger.schema_references import escaped
 from zentrigger.timestamps import Timestamp, to_text
 
 TriggerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -47,6 +47,7 @@ class TriggerDefinition(BaseModel):
 
     type: Literal["s3", "schedule"]
     pipeline: PipelineName
+    snapshot: SnapshotChoice | None = Field(default=None, description="Which snapshot; the newest unless said.")
     enabled: bool = True
     bucket: str | None = Field(default=None, max_length=63)
     prefix: str = Field(default="", max_length=1024)
@@ -62,7 +63,7 @@ class TriggerDefinition(BaseModel):
         if self.type == "schedule" and (self.bucket or self.prefix or self.suffix):
             raise ValueError("a trigger of type schedule has no bucket, prefix or suffix")
         known = S3_FIELDS if self.type == "s3" else SCHEDULE_FIELDS
-        unknown = sorted(set(_fields({**self.parameters, "": self.steps})) - known)
+        unknown = sorted(set(_fields([self.parameters, self.steps])) - known)
         if unknown:
             raise ValueError(f"no {self.type} event has {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         return self
@@ -154,10 +155,20 @@ def _fields(template: Any) -> list[str]:  # noqa: ANN401 - JSON of any shape
     return _FIELD.findall(template) if isinstance(template, str) else []
 
 
+def event_values(definition: TriggerDefinition) -> frozenset[str]:
+    """Give the JSON pointers of the parameters whose values are known only when an event comes."""
+    values = {f"/parameters/{escaped(name)}": value for name, value in definition.parameters.items()}
+    for step, parameters in definition.steps.items():
+        for name, value in parameters.items():
+            values[f"/steps/{escaped(step)}/parameters/{escaped(name)}"] = value
+    return frozenset(pointer for pointer, value in values.items() if _fields(value))
+
+
 def check_trigger(definition: TriggerDefinition, content: SnapshotContent) -> list[Problem]:
     """Give what is wrong with a trigger's parameters: those that no event could make fit its pipeline.
 
-    Values with fields of the event in them are known only when it comes; of those, only the names are checked.
+    Values with fields of the event in them are known only when it comes; of those, only the names are checked, and
+    whether something can be set there at all.
     """
     given = {
         "parameters": definition.parameters,
@@ -166,7 +177,7 @@ def check_trigger(definition: TriggerDefinition, content: SnapshotContent) -> li
     return [
         problem
         for problem in check(content, definition.parameters, definition.steps)
-        if isinstance(problem, UnknownName) or not _waits_for_event(given, problem.pointer)
+        if isinstance(problem, UnknownName | NotSettable) or not _waits_for_event(given, problem.pointer)
     ]
 
 
@@ -179,5 +190,5 @@ def _waits_for_event(given: Mapping[str, Any], pointer: str) -> bool:
             break
         standing = standing.get(part)
     # At the end of these stand all parameters together, of which one is missing.
-    is_whole = path[-1] == "parameters" and len(path) in (1, 3)
+    is_whole = path == ["parameters"] or (path[:1] == ["steps"] and path[2:] == ["parameters"])
     return not is_whole and bool(_fields(standing))

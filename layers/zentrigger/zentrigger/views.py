@@ -1,12 +1,22 @@
 """How runs, pipelines, triggers and keys are shown to callers, as JSON."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from zentrigger.catalogue import Pipeline, Snapshot, example_parameters
+from zentrigger.catalogue import PublishedPipeline, Snapshot, SnapshotContent, SnapshotSummary, snapshot_id
+from zentrigger.discovery import Found
+from zentrigger.dry_run import DryRun
+from zentrigger.examples import curl_line, example_request
 from zentrigger.keys import ApiKey
+from zentrigger.launches import MAX_OVERRIDES
+from zentrigger.pointers import HistoryEntry
+from zentrigger.publishing import Publication
 from zentrigger.runs import Run, RunRecord
+from zentrigger.schema_changes import Change
+from zentrigger.timestamps import to_text
+from zentrigger.track_record import TrackRecord
 from zentrigger.triggers import Receipt, Trigger
 
 Json = dict[str, Any]
@@ -15,14 +25,17 @@ Json = dict[str, Any]
 def run_summary(run: Run) -> Json:
     """Show the head of a run: what a list of runs has."""
     shown: Json = dict.fromkeys(
-        ("reason", "message", "trigger", "task_arn", "started_at", "ended_at", "cancel_requested_at")
-    )
+        (
+            "reason", "message", "trigger", "task_arn", "started_at", "ended_at", "cancel_requested_at",
+            "resources", "retry_of", "retried_by",
+        )
+    )  # fmt: skip
     shown |= run.model_dump(
         mode="json",
         exclude_none=True,
         include={
             "run_id", "pipeline", "snapshot", "status", "reason", "message", "attempt", "tags", "trigger", "task_arn",
-            "accepted_at", "started_at", "ended_at", "cancel_requested_at",
+            "accepted_at", "started_at", "ended_at", "cancel_requested_at", "resources", "retry_of", "retried_by",
         },
     )  # fmt: skip
     shown["source"] = run.source.model_dump(mode="json", exclude_none=True)
@@ -38,6 +51,8 @@ def run_details(record: RunRecord) -> Json:
         "parameters": record.input.parameters,
         "steps": {name: {"parameters": values} for name, values in record.input.steps.items()},
         "enable_cache": record.input.enable_cache,
+        "timeout_seconds": record.input.timeout_seconds,
+        "image": record.input.image,
         "progress": {
             "heartbeat_at": progress.model_dump(mode="json")["heartbeat_at"] if progress else None,
             "steps": [step.model_dump(mode="json") for step in latest.steps] if latest else [],
@@ -50,38 +65,160 @@ def run_details(record: RunRecord) -> Json:
     }
 
 
-def snapshot_summary(snapshot: Snapshot) -> Json:
-    """Show what a publisher is told of a snapshot."""
+def dry_run_view(dry_run: DryRun) -> Json:
+    """Show what would become of a request."""
+    run_input = dry_run.plan.run_input
     return {
-        "id": snapshot.id,
-        "pipeline": snapshot.content.pipeline,
-        "number": snapshot.number,
-        "source": snapshot.content.source,
-        "published_at": snapshot.model_dump(mode="json")["published_at"],
-        "published_by": snapshot.published_by,
+        "snapshot": snapshot_summary(dry_run.snapshot),
+        "parameters": run_input.parameters,
+        "steps": {name: {"parameters": values} for name, values in run_input.steps.items()},
+        "would": dry_run.would,
+        "capacity": {
+            **asdict(dry_run.capacity),
+            "max_active_runs": dry_run.limits.max_active,
+            "max_waiting_runs": dry_run.limits.max_waiting,
+        },
+        "run_task": dry_run.run_task,
+        "run_task_overrides": {"characters": dry_run.overrides_size, "limit": MAX_OVERRIDES},
+        "problems": [asdict(problem) for problem in dry_run.problems],
     }
 
 
-def pipeline_summary(pipeline: Pipeline) -> Json:
+def snapshot_summary(snapshot: Snapshot | SnapshotSummary) -> Json:
+    """Show a snapshot in short."""
+    summary = snapshot.summary if isinstance(snapshot, Snapshot) else snapshot
+    return {
+        "id": summary.id,
+        **summary.model_dump(mode="json", exclude={"content_hash"}),
+        "links": {
+            "self": f"/snapshots/{quote(summary.id, safe='')}",
+            "runs": f"/snapshots/{quote(summary.id, safe='')}/runs",
+            "pipeline": f"/pipelines/{quote(summary.pipeline, safe='')}",
+        },
+    }
+
+
+def snapshot_in_list(found: Found[SnapshotSummary]) -> Json:
+    """Show a snapshot in a list."""
+    return {**snapshot_summary(found.what), **_standing(found.what.number, found)}
+
+
+def snapshot_details(found: Found[Snapshot]) -> Json:
+    """Show a snapshot with all that there is to it; of secrets, the variables and where their values are."""
+    snapshot = found.what
+    request = example_request(snapshot.content, snapshot=snapshot.number)
+    return {
+        **snapshot_summary(snapshot),
+        **_content(snapshot.content),
+        "example": {"request": request, "curl": curl_line(request)},
+        **_standing(snapshot.number, found),
+    }
+
+
+def _standing(number: int, found: Found[Any]) -> Json:
+    return {"newest": found.pipeline.newest == number, "runs": track_record_view(found.runs)}
+
+
+def _content(content: SnapshotContent) -> Json:
+    return content.model_dump(mode="json", exclude={"pipeline"})
+
+
+def publication_view(publication: Publication) -> Json:
+    """Show a publisher what became of a snapshot, and what changed for others."""
+    return {
+        **snapshot_summary(publication.snapshot),
+        "newest": publication.newest,
+        "created": publication.created,
+        "changes": [_change(change) for change in publication.changes],
+        "breaks": _breaks(publication),
+    }
+
+
+def _change(change: Change) -> Json:
+    return {
+        "kind": change.kind,
+        "pointer": change.pointer,
+        "breaking": change.breaking,
+        "detail": change.detail,
+    }
+
+
+def _breaks(of: Publication | HistoryEntry) -> Json:
+    return {"triggers": list(of.broken_triggers), "snapshots": list(of.broken_names)}
+
+
+def history_view(pipeline: str, entry: HistoryEntry) -> Json:
+    """Show what a publication, an update or a deletion changed."""
+
+    def shown(number: int | None) -> str | None:
+        return snapshot_id(pipeline, number) if number is not None else None
+
+    return {
+        "revision": entry.revision,
+        "at": to_text(entry.at),
+        "by": entry.by,
+        "action": entry.action,
+        "snapshot": shown(entry.snapshot),
+        "newest": shown(entry.newest),
+        "previous": shown(entry.previous),
+        "moved": [
+            {"choice": moved.choice, "from": shown(moved.before), "to": shown(moved.after)} for moved in entry.moved
+        ],
+        "changes": [_change(change) for change in entry.changes],
+        "omitted": entry.omitted,
+        "breaks": _breaks(entry),
+        "omitted_triggers": entry.omitted_triggers,
+    }
+
+
+def pipeline_summary(found: Found[PublishedPipeline]) -> Json:
     """Show a pipeline in a list."""
+    return _pipeline(found, found.what.newest)
+
+
+def pipeline_details(found: Found[Snapshot | None]) -> Json:
+    """Show a pipeline with all that a caller needs to run it: the newest snapshot's content, or null for each field."""
+    newest = found.what
+    shown = _pipeline(found, newest.summary if newest is not None else None)
+    if newest is None:
+        return {**shown, **dict.fromkeys(_CONTENT_FIELDS), "example": None}
+    request = example_request(newest.content)
+    return {**shown, **_content(newest.content), "example": {"request": request, "curl": curl_line(request)}}
+
+
+_CONTENT_FIELDS = tuple(name for name in SnapshotContent.model_fields if name != "pipeline")
+
+
+def _pipeline(found: Found[Any], newest: SnapshotSummary | None) -> Json:
+    name = found.pipeline.name
+    path = f"/pipelines/{quote(name, safe='')}"
     return {
-        "name": pipeline.name,
-        "description": pipeline.newest.content.description,
-        "snapshot": snapshot_summary(pipeline.newest),
-        "links": {"self": f"/pipelines/{quote(pipeline.name, safe='')}"},
+        "name": name,
+        "description": newest.description if newest is not None else "",
+        "tags": list(newest.tags) if newest is not None else [],
+        "last_number": found.pipeline.snapshots,
+        "snapshot": snapshot_summary(newest) if newest is not None else None,
+        "runs": track_record_view(found.runs),
+        "links": {"self": path, "snapshots": f"{path}/snapshots", "changes": f"{path}/changes"},
     }
 
 
-def pipeline_details(pipeline: Pipeline) -> Json:
-    """Show a pipeline with all that a caller needs to run it."""
-    content = pipeline.newest.content
-    return pipeline_summary(pipeline) | {
-        "dynamic": content.dynamic,
-        "zenml_version": content.zenml_version,
-        "parameters_schema": content.parameters_schema,
-        "steps": {name: step.model_dump(mode="json") for name, step in content.steps.items()},
-        "configuration": content.configuration.model_dump(mode="json"),
-        "example": {"pipeline": content.pipeline, "parameters": example_parameters(content.parameters_schema)},
+def track_record_view(record: TrackRecord) -> Json:
+    """Show how the last runs went."""
+    last = record.last
+    return {
+        "last": {
+            "run_id": last.run_id,
+            "status": last.status.value,
+            "accepted_at": to_text(last.accepted_at),
+            "ended_at": to_text(last.ended_at) if last.ended_at else None,
+        }
+        if last is not None
+        else None,
+        "succeeded": record.succeeded,
+        "ended": record.ended,
+        "success_rate": record.success_rate,
+        "looked_at": record.looked_at,
     }
 
 

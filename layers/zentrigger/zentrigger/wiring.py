@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from zentrigger.capacity import Limits
 from zentrigger.catalogue_store import CatalogueStore
+from zentrigger.discovery import Discovery
 from zentrigger.event_publisher import EventPublisher
 from zentrigger.key_store import KeyStore
 from zentrigger.launcher import EcsLauncher
 from zentrigger.launches import Network
 from zentrigger.log_reader import LogReader
+from zentrigger.publishing import Publisher
 from zentrigger.reconciler import Reconciler
 from zentrigger.run_store import RunStore
 from zentrigger.settings import (
@@ -22,9 +25,11 @@ from zentrigger.settings import (
     OnEventSettings,
     StatusSettings,
     SubmitSettings,
+    TaskDefinitionSettings,
     TriggerSettings,
 )
-from zentrigger.submit import Limits, Submitter
+from zentrigger.submit import Submitter
+from zentrigger.task_definitions import TaskDefinitions
 from zentrigger.trigger_store import TriggerStore
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 
 # A function that answers HTTP lives 20 s: three tries of one call must end well before that.
 _PATIENT = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
+# Describing and registering a task definition come before recording and launching, all within those 20 s.
+_HASTY = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 # RunTask's own retries would hide a first send of unknown fate behind a second one.
 _ONCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
 
@@ -114,6 +121,37 @@ def launcher(cluster: str) -> EcsLauncher:
     return EcsLauncher(cluster, _ecs(_PATIENT), _ecs(_ONCE))
 
 
+@cache
+def task_definitions(settings: TaskDefinitionSettings) -> TaskDefinitions:
+    """Give the task definitions of snapshots; the same object for the same settings, for it remembers what it found."""
+    return TaskDefinitions(
+        base=settings.task_definition,
+        family=settings.snapshot_family,
+        table=settings.catalogue_table,
+        ecs=_ecs(_HASTY),
+        dynamodb=dynamodb(),
+    )
+
+
+@cache
+def publisher() -> Publisher:
+    """Give what writes to the catalogue."""
+    settings = admin_settings()
+    return Publisher(
+        catalogue=catalogue_store(settings.catalogue_table),
+        triggers=trigger_store(settings.triggers_table),
+        task_definitions=task_definitions(settings),
+        secret_arns=settings.pipeline_secret_arns,
+    )
+
+
+@cache
+def discovery() -> Discovery:
+    """Give what finds pipelines and snapshots."""
+    settings = status_settings()
+    return Discovery(catalogue_store(settings.catalogue_table), run_store(settings.runs_table))
+
+
 def network(settings: LaunchSettings) -> Network:
     """Give where tasks run."""
     return Network(settings.subnets, settings.security_groups, settings.assign_public_ip)
@@ -127,7 +165,7 @@ def submitter(settings: SubmitSettings, max_waiting: int = 0) -> Submitter:
         launcher=launcher(settings.cluster),
         cluster=settings.cluster,
         network=network(settings),
-        task_definition=settings.task_definition,
+        task_definitions=task_definitions(settings),
         limits=Limits(
             max_active=settings.max_active_runs,
             max_waiting=max_waiting,

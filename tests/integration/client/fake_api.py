@@ -56,7 +56,7 @@ class FakeApi:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - names that http.server prescribes
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names that http.server prescribes
 
             def log_message(self, *_: object) -> None:
                 """Stay silent."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,42 @@ def test_sends_the_key_and_json(api: FakeApi, client: Client) -> None:
         "enable_cache": False,
     }
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
+
+
+def test_all_that_a_run_may_ask_for(api: FakeApi, client: Client) -> None:
+    """Every argument has its field; a dry run is the same request, but starts nothing and needs no key."""
+    api.answers = [Answer(202, {"run_id": "r1"})]
+    asked: dict[str, Any] = {"snapshot": "tag:nightly", "tags": ["a"], "resources": {"cpu": 512, "memory": 1024}}
+    client.start("p", **asked, timeout_seconds=60)
+    client.dry_run("p", **asked, timeout_seconds=60)
+    client.dry_run("p", idempotency_key="k")
+    client.retry("r1", idempotency_key="k")
+    started, tried, again, retried = api.calls
+    assert started.body == {"pipeline": "p", **asked, "timeout_seconds": 60}
+    assert (tried.method, tried.path, tried.body) == ("POST", "/runs?dry_run=true", started.body)
+    assert "idempotency-key" not in tried.headers
+    assert again.headers["idempotency-key"] == "k"
+    assert (retried.method, retried.path, retried.body) == ("POST", "/runs/r1/retry", None)
+    assert retried.headers["idempotency-key"] == "k"
+
+
+def test_what_is_published_is_found_changed_and_deleted(api: FakeApi, client: Client) -> None:
+    """One call each; an id is one segment of the path, and what is no filter is not sent."""
+    api.answers = [Answer(200, {})]
+    client.pipelines(name="p", tag="a", limit=3, cursor="c")
+    client.snapshots("p q", name="n", tag="a")
+    client.snapshot("p q:3")
+    client.update_snapshot("p:3", {"name": None})
+    client.delete_snapshot("p:3")
+    client.changes("p", limit=2)
+    assert [(call.method, call.path, call.body) for call in api.calls] == [
+        ("GET", "/pipelines?name=p&tag=a&limit=3&cursor=c", None),
+        ("GET", "/pipelines/p%20q/snapshots?name=n&tag=a", None),
+        ("GET", "/snapshots/p%20q%3A3", None),
+        ("PATCH", "/snapshots/p%3A3", {"name": None}),
+        ("DELETE", "/snapshots/p%3A3", None),
+        ("GET", "/pipelines/p/changes?limit=2", None),
+    ]
 
 
 def test_a_repeated_start_is_the_same_start(api: FakeApi, client: Client) -> None:

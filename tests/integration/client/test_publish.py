@@ -14,8 +14,11 @@ import jsonschema_rs
 import pytest
 
 from tests.integration.client.fake_api import Answer, FakeApi
+from zentrigger.catalogue import PublishRequest
+from zentrigger.parameters import check_configuration, check_schemas
+from zentrigger.publishing import wrong_passes
 from zentrigger_client.api import ZentriggerError
-from zentrigger_client.publish import Compilation, compile_modules
+from zentrigger_client.publish import Compilation, compile_modules, describe_stored
 
 FILES = {
     "shop/__init__.py": "",
@@ -78,9 +81,9 @@ def training(
 
 
 @pipeline
-def loose(x=3):
+def loose(x=3, encoding: Optional[str] = None, prefix: str = ""):
     opaque()
-    load("u", rows=x)
+    load(prefix + "u", rows=x, encoding=encoding)
 
 
 @pipeline(dynamic=True)
@@ -92,6 +95,7 @@ def dynamic(count: int = 2) -> None:
 # No `if __name__ == "__main__"`: importing must not run it.
 loose()
 """,
+    "shop/hooks.py": "def tell() -> None: ...\n",
     "shop/nested/__init__.py": "",
     "shop/nested/again.py": "from shop.training import training, loose as other_name\n",
     "shop/__main__.py": "raise SystemExit('not to be imported')\n",
@@ -154,6 +158,13 @@ from pydantic import Field  # noqa
 }
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Ask git, as somebody."""
+    identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lay the modules out in a folder that also holds a ZenML repository, whose configuration must not be touched."""
@@ -161,6 +172,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
+    git(folder, "init", "--quiet")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "first")
     (folder / ".zen").mkdir()
     (folder / ".zen" / "config.yaml").write_text("active_stack_id: 11111111-1111-4111-8111-111111111111\n")
     return folder
@@ -196,11 +209,12 @@ def test_finds_each_pipeline_once_where_it_is_defined(snapshots: dict[str, dict[
 
 
 def test_describes_the_pipeline(snapshots: dict[str, dict[str, Any]]) -> None:
-    """Docstring, cache and tags as declared; the version it was compiled with."""
+    """Docstring and tags as declared; the version it was compiled with. Of caching, the code itself speaks."""
     training = snapshots["training"]
     assert training["description"] == "Trains.\n\nOn data."
-    assert training["configuration"] == {"enable_cache": False, "tags": ["nightly"]}
-    assert snapshots["loose"]["configuration"] == {"enable_cache": None, "tags": []}
+    nothing: dict[str, Any] = {"parameters": {}, "steps": {}, "options": {}}
+    assert training["configuration"] == {"enable_cache": None, "tags": ["nightly"], **nothing}
+    assert snapshots["loose"]["configuration"] == {"enable_cache": None, "tags": [], **nothing}
     assert training["dynamic"] is False
     assert training["zenml_version"].startswith("0.")
 
@@ -216,7 +230,7 @@ def test_parameters_without_a_default_stay_required(snapshots: dict[str, dict[st
     assert properties["colour"]["default"] == "red"
     assert properties["sizes"]["default"] == [1, 2]
     assert properties["rate"]["default"] is None
-    assert snapshots["loose"]["parameters_schema"]["properties"] == {"x": {"default": 3}}
+    assert snapshots["loose"]["parameters_schema"]["properties"]["x"] == {"default": 3}
     assert snapshots["pattern"]["parameters_schema"]["required"] == ["url"]
 
 
@@ -265,12 +279,104 @@ def test_steps_tell_what_may_be_overridden(snapshots: dict[str, dict[str, Any]])
     }
     assert all(step["parameters_schema"]["additionalProperties"] is False for step in steps.values())
     assert steps["load"]["parameters_schema"]["properties"]["rows"] == {"type": "integer", "default": 10}
-    assert snapshots["loose"]["steps"]["load"]["fixed"] == ["rows", "url"]
+    assert snapshots["loose"]["steps"]["load"]["fixed"] == ["encoding", "rows", "url"]
     assert list(snapshots["loose"]["steps"]["opaque"]["parameters_schema"]["properties"]) == ["size"]
 
 
-def test_zenml_itself_draws_the_line_there(project: Path) -> None:
-    """ZenML refuses to override what is published as fixed, and takes what is published as open."""
+def test_tells_what_the_pipeline_hands_on_unchanged(snapshots: dict[str, dict[str, Any]]) -> None:
+    """By the same name; `rows=x` is another one, and `prefix + "u"` is the body's own."""
+    assert {name: step["passed"] for name, step in snapshots["training"]["steps"].items()} == {
+        "load": {"url": "url"},
+        "train": {"kind": "kind"},
+        "train_2": {"options": "options"},
+    }
+    assert snapshots["loose"]["steps"]["load"]["passed"] == {"encoding": "encoding"}
+
+
+def test_every_body_is_one_that_the_api_takes(snapshots: dict[str, dict[str, Any]]) -> None:
+    """The two sides share no code; this holds them together."""
+    for snapshot in snapshots.values():
+        content = PublishRequest.model_validate(json.loads(json.dumps(snapshot))).content(
+            "r@sha256:" + "0" * 64, "ARM64"
+        )
+        assert check_schemas(content) == []
+        assert check_configuration(content) == []
+        assert wrong_passes(content) == []
+
+
+def test_tells_the_commit(project: Path, snapshots: dict[str, dict[str, Any]]) -> None:
+    """Of the repository that the source is in; here it has files that were never committed."""
+    head = git(project, "rev-parse", "HEAD")
+    assert all(snapshot["git"] == {"commit": head, "dirty": True} for snapshot in snapshots.values())
+
+
+CONFIG = """
+parameters: {url: s3://bucket/nightly.csv, options: {name: n}, colour: blue}
+enable_cache: true
+tags: [nightly, eu]
+enable_step_logs: false
+retry: {max_retries: 2}
+execution_mode: continue_on_failure
+success_hook_source: shop.hooks.tell
+extra: {team: vision}
+settings: {resources: {memory: 2GB}, orchestrator.kubernetes: {pod_settings: {}}}
+steps:
+  load:
+    parameters: {rows: "5"}
+    cache_policy: {include_step_code: false}
+    settings: {step_operator.sagemaker: {instance_type: x}}
+"""
+
+
+def test_publishes_with_a_run_configuration(project: Path, api: FakeApi) -> None:
+    """Its parameters become defaults, as their types have them; the rest goes along in ZenML's words."""
+    (project / "nightly.yaml").write_text(CONFIG)
+    told = {"number": 1, "created": True, "name": "nightly", "tags": [], "image": "r@sha256:" + "0" * 64, "changes": []}
+    api.answers = [Answer(201, {**told, "breaks": {"triggers": [], "snapshots": []}})]
+    options = ["--pipeline", "training", "--config", "nightly.yaml", "--name", "nightly", "--description", "At night."]
+    ended = zentrigger(project, api, "publish", "shop", *options)
+    assert ended.returncode == 0, ended.stderr
+    (call,) = api.calls
+    body = PublishRequest.model_validate(call.body)
+    assert (body.pipeline, body.name, body.description) == ("training", "nightly", "At night.")
+    schema = body.parameters_schema
+    assert schema["required"] == ["_seed", "rounds"]
+    properties = call.body["parameters_schema"]["properties"]
+    defaults = {name: declared.get("default") for name, declared in properties.items()}
+    assert defaults["url"] == "s3://bucket/nightly.csv"
+    assert defaults["options"] == {"depth": 3, "name": "n"}
+    assert call.body["steps"]["load"]["parameters_schema"]["properties"]["rows"]["default"] == 5
+    configuration = body.configuration
+    assert configuration.parameters == {
+        "url": "s3://bucket/nightly.csv",
+        "options": {"depth": 3, "name": "n"},
+        "colour": "blue",
+    }
+    assert configuration.enable_cache is True
+    assert configuration.tags == ("nightly", "eu")
+    assert configuration.steps == {
+        "load": {
+            "parameters": {"rows": 5},
+            "cache_policy": {"include_step_code": False},
+            "settings": {"step_operator.sagemaker": {"instance_type": "x"}},
+        }
+    }
+    assert configuration.options == {
+        "enable_step_logs": False,
+        "retry": {"max_retries": 2},
+        "execution_mode": "continue_on_failure",
+        "success_hook_source": "shop.hooks.tell",
+        "extra": {"team": "vision"},
+        "settings": {"resources": {"memory": "2GB"}, "orchestrator.kubernetes": {"pod_settings": {}}},
+    }
+    assert ended.stdout.splitlines()[1].split()[:3] == ["training", "1", "new"]
+
+
+def test_zenml_itself_draws_the_line_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZenML refuses to override what is published as fixed, and takes what is published as open.
+
+    And of a snapshot in ZenML's own store, all parameters of steps are open, and none of the pipeline's.
+    """
     script = """
 from zenml import pipeline, step
 
@@ -289,6 +395,7 @@ if __name__ == "__main__":
         p.with_options(steps={"load": {"parameters": {"url": "v"}}})()
     except RuntimeError as error:
         print("refused", "url" in str(error))
+    print("stored", p.create_snapshot(name="nightly", description="What runs at night.").id)
 """
     (project / "override.py").write_text(script)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ZENML_")}
@@ -309,6 +416,26 @@ if __name__ == "__main__":
     )
     assert "rows 11" in ended.stdout, ended.stderr
     assert "refused True" in ended.stdout, ended.stderr
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    compilation = describe_stored("nightly", "p", folder=project)
+    assert compilation.failures == ()
+    (stored,) = compilation.snapshots
+    body = PublishRequest.model_validate(stored)
+    # ZenML may give the name to another snapshot; the id stays.
+    assert f"stored {body.zenml_snapshot}\n" in ended.stdout
+    assert (body.source, body.description) == (None, "What runs at night.")
+    assert stored["parameters_schema"] == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert stored["steps"]["load"] == {
+        "upstream": [],
+        "parameters_schema": {
+            "type": "object",
+            "properties": {"url": {"type": "string", "default": "u"}, "rows": {"type": "integer", "default": 10}},
+            "additionalProperties": False,
+        },
+        "fixed": [],
+        "passed": {},
+    }
 
 
 def test_a_dynamic_pipeline_has_no_steps_before_it_runs(snapshots: dict[str, dict[str, Any]]) -> None:
@@ -330,6 +457,7 @@ def test_snapshots_are_json(compilation: Compilation) -> None:
     [
         ("module syntax", "SyntaxError"),
         ("module leaves", "SystemExit: no database here"),
+        ("module no_pipeline", "defines no pipeline"),
         ("module missing.module", "No module named 'missing'"),
         ("pipeline raises", "FileNotFoundError: sample"),
         ("pipeline raises", "--sample raises.path=VALUE"),
@@ -369,11 +497,10 @@ def test_does_not_wait_for_ever(project: Path) -> None:
         compile_modules(["hangs"], folder=project, timeout_seconds=6)
 
 
-def test_the_command_says_that_there_is_no_pipeline(project: Path, api: FakeApi) -> None:
-    """Exit status 1, nothing sent."""
-    api.answers = [Answer(201, {})]
-    ended = subprocess.run(
-        [sys.executable, "-m", "zentrigger_client.cli", "publish", "no_pipeline"],
+def zentrigger(project: Path, api: FakeApi, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in the project's folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "zentrigger_client.cli", *arguments],
         cwd=project,
         env={**os.environ, "ZENTRIGGER_API_URL": api.url, "ZENTRIGGER_API_KEY": "zt_a_bbbbbbbb"},
         capture_output=True,
@@ -381,6 +508,12 @@ def test_the_command_says_that_there_is_no_pipeline(project: Path, api: FakeApi)
         timeout=60,
         check=False,
     )
+
+
+def test_the_command_says_that_there_is_no_pipeline(project: Path, api: FakeApi) -> None:
+    """Exit status 1, nothing sent."""
+    api.answers = [Answer(201, {})]
+    ended = zentrigger(project, api, "publish", "no_pipeline")
     assert ended.returncode == 1
     assert "no_pipeline: defines no pipeline" in ended.stderr
     assert api.calls == []

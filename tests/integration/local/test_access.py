@@ -59,6 +59,15 @@ def test_what_a_role_allows_is_answered_and_all_else_refused(cloud: Cloud) -> No
     assert key_of(cloud)["TableName"] in message
 
 
+def test_a_role_may_put_into_one_collection_and_into_no_other(cloud: Cloud) -> None:
+    """A bug in `trigger` cannot change what is published."""
+    dynamodb = client(cloud, "dynamodb", "TriggerRole")
+    table = cloud.stack.resources["CatalogueTable"].physical_id
+    dynamodb.put_item(TableName=table, Item={"collection": {"S": "task_definitions"}, "item": {"S": "k"}})
+    head = {"collection": {"S": "pipelines"}, "item": {"S": "p"}}
+    assert refusal(dynamodb.put_item, TableName=table, Item=head)[0] == "AccessDeniedException"
+
+
 def test_what_nobody_can_judge_is_refused(cloud: Cloud) -> None:
     """An action that no function of the product uses."""
     code, message = refusal(client(cloud, "dynamodb", "AdminRole").list_tables)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.containers import ProcessRuntime
+from local.containers import UNABLE_TO_PULL, ProcessRuntime
 from local.ecs import Container, ContainerExit, Ecs, Task
 from local.images import ImageStore
 
@@ -95,7 +95,7 @@ class Host:
             work_folder=self.work,
             log_folder=self.logs,
             environment={"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
-            secrets=self.secrets.__getitem__,
+            secrets=lambda _, value_from: self.secrets[value_from],
             write_log=self._write_log,
         )
         self._number = 0
@@ -180,7 +180,7 @@ class TestEnds:
 
     def test_an_unknown_secret_fails_to_start_without_naming_values(self, host: Host) -> None:
         container_exit = Run(host, host.task(secrets={"KEY": "arn:none"})).exit()
-        assert container_exit == ContainerExit(None, "ResourceInitializationError: unable to pull secrets: KeyError")
+        assert container_exit == ContainerExit(None, f"{UNABLE_TO_PULL}: KeyError")
 
 
 class TestStop:

@@ -67,6 +67,7 @@ def test_routes_are_chosen_as_api_gateway_does(running: Running) -> None:
 
     assert route("GET", "/items/special") == ("GET /items/special", {})
     assert route("GET", "/items/a%20b%2Fc") == ("GET /items/{item}", {"item": "a b/c"})
+    assert route("PATCH", "/items/a:1") == ("PATCH /items/{item}", {"item": "a:1"})
     assert route("PUT", "/files/a/b/c.csv") == ("ANY /files/{path+}", {"path": "a/b/c.csv"})
     for method, path in (("GET", "/nowhere"), ("DELETE", "/echo"), ("GET", "/items/"), ("GET", "/items/a/b")):
         answer = requests.request(method, f"{url}{path}", timeout=30)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runner.tasks import Task, zenml_environment
+from tests.integration.runner.tasks import HERE, Task, zenml_environment
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +40,14 @@ def make_task(initialised_stores: Path, tmp_path: Path) -> Iterator[Callable[...
         if task.process is not None and task.process.poll() is None:
             task.process.kill()
             task.process.wait()
+
+
+@pytest.fixture
+def user_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Have the user's modules in this process, and a ZenML that touches nothing outside of the test's folder."""
+    for name, value in zenml_environment(tmp_path).items():
+        if name.startswith("ZENML_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(HERE / "user_project"))
+    yield
+    sys.modules.pop("hard_cases", None)

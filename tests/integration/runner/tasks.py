@@ -22,7 +22,7 @@ class Task:
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, source: str = "", *, command: tuple[str, ...] = (), **assignment: object) -> None:
+    def start(self, source: str | None = "", *, command: tuple[str, ...] = (), **assignment: object) -> None:
         """Start the task on an assignment; with `command`, another child in place of the real one."""
         told = {"run_id": RUN_ID, "attempt": 1, "pipeline": "p", "snapshot": "p:1", "source": source, **assignment}
         (self.folder / "assignment.json").write_text(Assignment.model_validate(told).model_dump_json())
@@ -40,7 +40,7 @@ class Task:
         assert self.process is not None
         return self.process.wait(seconds)
 
-    def run(self, source: str = "", *, command: tuple[str, ...] = (), **assignment: object) -> Report:
+    def run(self, source: str | None = "", *, command: tuple[str, ...] = (), **assignment: object) -> Report:
         """Run an assignment to its end."""
         self.start(source, command=command, **assignment)
         self.wait()

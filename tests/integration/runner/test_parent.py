@@ -99,6 +99,23 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(make_task: Calla
     assert (task.report.reason, task.report.exit_code) == ("stopped", 137)
 
 
+def test_a_child_whose_time_is_up_is_stopped_and_then_killed(make_task: Callable[..., Task]) -> None:
+    """Counted from the claim on; one that ignores SIGTERM gets the same grace as in a stop."""
+    task = make_task(timing={"look": 0.05, "stop_grace": 0.3})
+    code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsubprocess.Popen(['sleep', '600'])\ntime.sleep(600)"
+    began = time.monotonic()
+    report = task.run(command=python(code), timeout_seconds=1)
+    assert 1.3 <= time.monotonic() - began < 10
+    assert (report.outcome, report.reason, report.exit_code) == ("failed", "timed_out", 137)
+    assert "after 1 s" in (report.message or "")
+
+
+def test_a_result_that_was_told_in_time_counts(make_task: Callable[..., Task]) -> None:
+    """What comes after it is no longer the pipeline."""
+    task = make_task(timing={"look": 0.05, "exit_grace": 1.5})
+    assert task.run(command=python(TOLD + "time.sleep(600)"), timeout_seconds=1).outcome == "succeeded"
+
+
 def test_a_killed_parent_leaves_no_child(make_task: Callable[..., Task], tmp_path: Path) -> None:
     """Nothing runs on whose end nobody would report."""
     pid_file = tmp_path / "pid"

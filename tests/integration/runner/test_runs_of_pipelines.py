@@ -3,6 +3,7 @@
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,13 +95,16 @@ def test_a_model_is_trained_and_a_later_run_predicts_with_it(
 
 
 def test_a_step_that_raises_is_named_with_what_it_raised(make_task: Callable[..., Task]) -> None:
-    """Step, type, message and traceback, not ZenML's general error at the end."""
-    task = make_task()
-    report = task.run("hard_cases:raising_pipeline", parameters={"customer": "Ångström"})
+    """Step, type, message and traceback, not ZenML's general error at the end; and no secret."""
+    task = make_task(DATABASE_PASSWORD="correct-horse")
+    report = task.run(
+        "hard_cases:raising_pipeline", parameters={"customer": "Ångström"}, secrets={"DATABASE_PASSWORD": "arn:…"}
+    )
     assert (report.outcome, report.reason, report.exit_code) == ("failed", "pipeline_failed", 1)
     assert report.error is not None
     assert (report.error.step, report.error.type) == ("raises", "KeyError")
-    assert "no such customer: Ångström" in report.error.message
+    assert "no such customer: Ångström, as ***" in report.error.message
+    assert "correct-horse" not in report.model_dump_json()
     assert "hard_cases.py" in report.error.traceback
     assert [(step.name, step.status) for step in report.steps] == [("first", "completed"), ("raises", "failed")]
     assert "raises raised KeyError" in (report.message or "")
@@ -131,12 +135,47 @@ def test_a_stopped_task_says_so_and_leaves_nothing(make_task: Callable[..., Task
     assert not alive(int(started.read_text()))
 
 
-def test_a_parameter_of_a_step_is_set(make_task: Callable[..., Task]) -> None:
-    """One that the pipeline leaves at its default."""
-    task = make_task()
-    report = task.run("hard_cases:scaling_pipeline", steps={"scale": {"factor": 21}})
+def test_a_snapshots_configuration_and_json_reach_the_pipeline(make_task: Callable[..., Task], tmp_path: Path) -> None:
+    """Lists for tuples, texts for dates, parts of models; hooks, environment, steps; and a secret in no output."""
+    task = make_task(DATABASE_PASSWORD="correct-horse", MARK=str(tmp_path / "mark"))
+    report = task.run(
+        "hard_cases:shaped_pipeline",
+        parameters={
+            "pair": [2, "b"],
+            "day": "2020-02-29",
+            "person": {"name": "Ada", "born": "1815-12-10"},
+            "folder": "${HOME}",
+        },
+        configured_steps={"describe": {"parameters": {"words": ["b", "c"], "size": 2}, "extra": {"of": "step"}}},
+        steps={"describe": {"size": 3, "pair": [2, "b"]}},
+        options={
+            "extra": {"all": True},
+            "environment": {"GREETING": "hello"},
+            "success_hook_source": "hard_cases.leave_a_mark",
+        },
+        stack="default",
+        secrets={"DATABASE_PASSWORD": "arn:…"},
+    )
     assert report.outcome == "succeeded", task.log[-4000:]
-    assert [output.value for output in report.outputs if output.name == "scaled"] == [21]
+    assert [output.value for output in report.outputs] == [
+        {
+            "came": repr(((2, "b"), date(2020, 2, 29), date(1815, 12, 10), True, ("b", "c"), 3)),
+            "extra": {"all": True, "of": "step"},
+            "environment": "hello",
+            "address": "postgres://ada:***@db",
+        }
+    ]
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_secret_that_is_not_there_is_named_before_anything_runs(make_task: Callable[..., Task]) -> None:
+    """The value of the other is not said."""
+    task = make_task(TOKEN="t0k3n")
+    report = task.run("hard_cases:raising_pipeline", secrets={"TOKEN": "arn:…", "DATABASE_PASSWORD": "arn:…"})
+    assert (report.outcome, report.reason) == ("failed", "secrets_unreadable")
+    assert "lacks DATABASE_PASSWORD" in (report.message or "")
+    assert report.steps == ()
+    assert "t0k3n" not in report.model_dump_json() + task.log
 
 
 def test_a_dynamic_pipeline_gives_its_own_outputs(make_task: Callable[..., Task]) -> None:

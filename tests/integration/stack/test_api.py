@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_a_run_from_call_to_outputs(stack: Stack) -> None:
     assert ended["status"] == "succeeded"
     assert ended["outputs"][0]["value"] == {"f1": 0.9}
     assert ended["progress"]["steps"][0]["name"] == "load_data"
-    assert ended["parameters"] == {"test_size": 0.3}
+    assert ended["parameters"] == {"data_url": "data.csv", "model_type": "random_forest", "test_size": 0.3}
     assert ended["tags"] == ["ü"]
     assert ended["task_arn"].startswith("arn:aws:ecs:")
 
@@ -164,17 +165,62 @@ def test_discovery(stack: Stack) -> None:
     assert TRAINING.pipeline in [item["name"] for item in stack.call("GET", "/pipelines").json()["items"]]
     shown = stack.call("GET", f"/pipelines/{TRAINING.pipeline}").json()
     assert shown["parameters_schema"] == TRAINING.parameters_schema
-    assert stack.call("POST", "/runs", shown["example"]).status_code == 202
+    assert stack.call("POST", "/runs", shown["example"]["request"]).status_code == 202
 
 
 def test_publishing_again_and_anew(stack: Stack) -> None:
     """The same content is the same snapshot; another gets the next number. Names may be in any script."""
     content = TRAINING.model_dump(mode="json") | {"pipeline": "größe 予測"}
-    answers = [stack.call("POST", "/snapshots", content | {"description": text}) for text in ("a", "a", "b")]
+    answers = [
+        stack.call("POST", "/snapshots", content | {"description": text, "zenml_version": text[0]})
+        for text in ("a1", "a2", "b")
+    ]
     assert [(answer.status_code, answer.json()["number"]) for answer in answers] == [(201, 1), (200, 1), (201, 2)]
     assert stack.call("GET", "/pipelines/gr%C3%B6%C3%9Fe%20%E4%BA%88%E6%B8%AC").json()["description"] == "b"
 
 
+def test_from_pipeline_to_snapshot_to_run(stack: Stack) -> None:
+    """As ZenML's walk-through goes: find the pipeline, find the snapshot, run it with parameters of steps.
+
+    With a name that must be escaped everywhere; then what may be changed of a snapshot, and what may not.
+    """
+    name = "größe: [1] 予測"
+    body = TRAINING.model_dump(mode="json") | {"pipeline": name, "name": "first one", "tags": ["nightly"]}
+    assert stack.call("POST", "/snapshots", body).status_code == 201
+    (found,) = stack.call("GET", f"/pipelines?name={quote(name)}&tag=nightly").json()["items"]
+    (snapshot,) = stack.call("GET", found["links"]["snapshots"] + "?name=first+one").json()["items"]
+    assert (snapshot["id"], snapshot["newest"]) == (f"{name}:1", True)
+    steps = {"train_model": {"parameters": {"model_type": "gradient_boosting"}}}
+    answer = stack.call("POST", snapshot["links"]["runs"], {"steps": steps})
+    assert answer.status_code == 202, answer.text
+    run = answer.json()
+    assert run["snapshot"] == snapshot["id"]
+    stack.finish(run["run_id"], SUCCESS)
+    stack.ended(run["run_id"])
+    shown = stack.call("GET", snapshot["links"]["self"]).json()
+    assert shown["parameters_schema"] == TRAINING.parameters_schema
+    assert shown["runs"]["last"]["run_id"] == run["run_id"]
+    assert shown["runs"]["success_rate"] == 1.0
+    assert stack.call("POST", "/runs", shown["example"]["request"]).status_code == 202
+
+    refused = stack.call("DELETE", snapshot["links"]["self"])
+    assert refused.status_code == 409
+    assert [wrong["pointer"] for wrong in refused.json()["errors"]] == ["/names/first one"]
+    patched = stack.call("PATCH", snapshot["links"]["self"], {"name": None, "description": "d"})
+    assert (patched.status_code, patched.json()["name"], patched.json()["description"]) == (200, None, "d")
+    assert stack.call("DELETE", snapshot["links"]["self"]).status_code == 204
+    assert stack.call("GET", snapshot["links"]["self"]).status_code == 404
+    (entry, renamed, _) = stack.call("GET", found["links"]["changes"]).json()["items"]
+    assert (entry["action"], entry["snapshot"], entry["newest"]) == ("deleted", f"{name}:1", None)
+    assert (renamed["action"], renamed["moved"]) == (
+        "updated",
+        [{"choice": "first one", "from": f"{name}:1", "to": None}],
+    )
+    assert stack.call("POST", "/runs", {"pipeline": name}).status_code == 404
+    assert stack.get_run(run["run_id"])["image"] == TRAINING.image
+
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x"
 S3_TRIGGER = {"type": "s3", "pipeline": TRAINING.pipeline}
 WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("POST", "/runs", "{", {}, 400, "not JSON"),
@@ -185,6 +231,9 @@ WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("POST", "/runs", "{}", {"Content-Type": "text/plain"}, 415, ""),
     ("POST", "/runs", {"pipeline": "nobody"}, {}, 404, "publish"),
     ("POST", "/runs", {"pipeline": "a\x00b"}, {}, 422, ""),
+    ("POST", "/runs", {"pipeline": "cafe\u0301"}, {}, 422, "NFC"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"test_size": 10**308}}, {}, 400, "too large"),
+    ("GET", "/runs?cursor=e30", None, {}, 422, "cursor"),
     ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameter": {}}, {}, 422, "Known"),
     ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"modle_type": "x"}}, {}, 422, "Did you mean"),
     ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"test_size": "x"}}, {}, 422, ""),
@@ -202,11 +251,26 @@ WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("GET", "/runs?limit=0", None, {}, 422, "limit"),
     ("GET", "/pipelines/%E2%98%83", None, {}, 404, ""),
     ("GET", "/runs/%00", None, {}, 404, ""),
-    ("POST", "/runs?dry_run=true", {"pipeline": TRAINING.pipeline}, {}, 422, "dry_run"),
+    ("POST", "/runs?dry_run=yes", {"pipeline": TRAINING.pipeline}, {}, 422, "dry_run"),
     ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"data_url": "${HOME}"}}, {}, 422, "${NAME}"),
     ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"parameters_schema": {"type": "x"}}, {}, 422, ""),
     ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"parameters_schema": {"x": "y" * 400_000}}, {}, 413, ""),
     ("GET", "/pipelines/nobody", None, {}, 404, "publish"),
+    ("GET", "/pipelines/nobody/snapshots", None, {}, 404, "publish"),
+    ("GET", "/pipelines/nobody/changes", None, {}, 404, "publish"),
+    ("GET", "/pipelines/" + "n" * 3000, None, {}, 404, "publish"),
+    ("GET", "/pipelines?nam=x", None, {}, 422, "name"),
+    ("GET", "/pipelines?limit=0", None, {}, 422, "limit"),
+    ("GET", "/pipelines?cursor=x", None, {}, 422, "cursor"),
+    ("GET", "/snapshots/nobody:1", None, {}, 404, "no snapshot"),
+    ("GET", "/snapshots/training_pipeline", None, {}, 404, "no snapshot"),
+    ("PATCH", "/snapshots/training_pipeline:999", {"name": "x"}, {}, 404, "no snapshot"),
+    ("PATCH", "/snapshots/training_pipeline:1", {"name": "1"}, {}, 422, "digits"),
+    ("PATCH", "/snapshots/training_pipeline:1", {"source": "x"}, {}, 422, "Known"),
+    ("DELETE", "/snapshots/training_pipeline:999", None, {}, 404, "no snapshot"),
+    ("POST", "/snapshots?dry_run=true", TRAINING.model_dump(mode="json"), {}, 422, "dry_run"),
+    ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"image": "i:latest"}, {}, 422, "/image"),
+    ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"secrets": {"A": SECRET}}, {}, 422, "SecretArns"),
     ("DELETE", "/runs/nobody", None, {}, 404, ""),
     ("GET", "/nowhere", None, {}, 404, "/docs"),
     ("GET", "/", None, {}, 404, ""),

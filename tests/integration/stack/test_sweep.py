@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests import factories
+from tests.factories import TRAINING
 from tests.integration.stack.conftest import Stack, sample
 from zentrigger.runs import Refusal, Report, Run, RunStatus, Source
 
@@ -142,4 +143,4 @@ def test_a_cancelled_launch_of_unknown_fate_ends_as_cancelled(stack: Stack) -> N
 
 
 def _definition(stack: Stack) -> str:
-    return stack.cloud.stack.resources["TaskDefinition"].physical_id
+    return str(stack.call("GET", f"/snapshots/{TRAINING.pipeline}:1").json()["task_definition"])

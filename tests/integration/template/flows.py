@@ -14,10 +14,12 @@ from local.prepare import prepare_stack
 from tests import factories
 from tests.factories import TRAINING
 from tests.integration.stack.conftest import Stack, sample
+from zentrigger.catalogue_store import CatalogueStore
 from zentrigger.runs import Refusal, Report, RunStatus, Source
 
 SUCCESS = Report(outcome="succeeded")
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:zenml-a1b2c3"
+PIPELINE_SECRETS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:pipelines/*"
 DATASET = "pipelines/data/breast_cancer.csv"
 
 
@@ -54,6 +56,7 @@ def functions_evidence() -> Evidence:
         "ScheduledTrigger": "nightly",
         "ZenmlStoreUrl": "https://zenml.example.com",
         "ZenmlApiKeySecretArn": SECRET,
+        "PipelineSecretArns": PIPELINE_SECRETS,
     }
     with Cloud(parameters=parameters, container_runtime=tasks, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, tasks, "")
@@ -67,12 +70,14 @@ def functions_evidence() -> Evidence:
 
 
 def tasks_evidence() -> Evidence:
-    """Train on an object of the data bucket, and predict with the model: real tasks, real ZenML."""
-    with Cloud(parameters={"TaskMemory": "2048"}, api_port=0, aws_port=0) as cloud:
+    """Train on an object of the data bucket, with a secret, and predict with the model: real tasks, real ZenML."""
+    parameters = {"TaskMemory": "2048", "PipelineSecretArns": PIPELINE_SECRETS}
+    with Cloud(parameters=parameters, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, ManualRuntime(), prepare_stack(cloud, print).api_key)
         bucket = cloud.outputs["DataBucket"]
         stack.client("s3").upload_file(DATASET, bucket, "training/table.csv")
         with naming_refusals(cloud):
+            _publish_with_secret(stack)
             training = _followed(stack, "training_pipeline", data_url=f"s3://{bucket}/training/table.csv")
             (model,) = (output["uri"] for output in training["outputs"] if output["name"] == "model")
             _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=DATASET)
@@ -85,13 +90,46 @@ def _ok(stack: Stack, method: str, path: str, body: Any = None) -> Any:
     return answer.json() if answer.content else None
 
 
+def _publish(stack: Stack, **values: Any) -> dict[str, Any]:
+    body = factories.publication(**values).model_dump(mode="json")
+    published: dict[str, Any] = _ok(stack, "POST", "/snapshots", body)
+    return published
+
+
+def _publish_with_secret(stack: Stack) -> None:
+    """Publish what is published of the training pipeline again, with a secret for its tasks."""
+    secret = stack.client("secretsmanager").create_secret(Name="pipelines/token", SecretString="x")["ARN"]
+    catalogue = CatalogueStore(stack.cloud.stack.resources["CatalogueTable"].physical_id, stack.client("dynamodb"))
+    _publish(stack, content=catalogue.find("training_pipeline").content, secrets={"TOKEN": secret})
+
+
+def _forget_task_definitions(stack: Stack) -> None:
+    """Leave the catalogue as it is after a stack update that changed the base: the next use registers again."""
+    dynamodb = stack.client("dynamodb")
+    table = stack.cloud.stack.resources["CatalogueTable"].physical_id
+    found = dynamodb.query(
+        TableName=table,
+        KeyConditionExpression="#collection = :collection",
+        ExpressionAttributeNames={"#collection": "collection"},
+        ExpressionAttributeValues={":collection": {"S": "task_definitions"}},
+    )["Items"]
+    assert found
+    for item in found:
+        dynamodb.delete_item(TableName=table, Key={name: item[name] for name in ("collection", "item")})
+
+
 def _operate(stack: Stack) -> None:
-    _ok(stack, "POST", "/snapshots", TRAINING.model_dump(mode="json"))
+    """Publish with a name and tags and, for the stack's own image, without; change and delete the second."""
+    _publish(stack, name="production", tags=["nightly"])
+    second = _publish(stack, image=None, tags=["spare"])["id"]
+    _ok(stack, "PATCH", f"/snapshots/{second}", {"name": "next", "tags": ["other"]})
+    _ok(stack, "PATCH", f"/snapshots/{second}", {"name": None, "description": "no longer"})
+    _ok(stack, "DELETE", f"/snapshots/{second}")
     key = _ok(stack, "POST", "/keys", {"name": "n", "scopes": ["read"]})
     _ok(stack, "GET", "/keys")
     _ok(stack, "DELETE", f"/keys/{key['id']}")
     for name, definition in {
-        "arrivals": {"type": "s3", "pipeline": TRAINING.pipeline},
+        "arrivals": {"type": "s3", "pipeline": TRAINING.pipeline, "snapshot": "tag:nightly"},
         "nightly": {"type": "schedule", "pipeline": TRAINING.pipeline},
         "other": {"type": "schedule", "pipeline": TRAINING.pipeline},
     }.items():
@@ -103,19 +141,27 @@ def _operate(stack: Stack) -> None:
 
 
 def _run(stack: Stack) -> None:
-    """Two that run, one that waits; one that is cancelled; an ambiguous repetition."""
-    first, second, third = (stack.post_run() for _ in range(3))
+    """Two that run, one that waits; one that is cancelled; an ambiguous repetition; a dry run; one run again."""
+    snapshot = f"{TRAINING.pipeline}:1"
+    _forget_task_definitions(stack)
+    first = stack.post_run(snapshot="tag:nightly")
+    second = _ok(stack, "POST", f"/snapshots/{snapshot}/runs", {})
+    third = stack.post_run()
+    assert _ok(stack, "POST", "/runs?dry_run=true", {"pipeline": TRAINING.pipeline})["would"] == "queue"
     stack.finish(first["run_id"], SUCCESS)
     stack.task_of(third["run_id"])
     stack.claim(second["run_id"])
     _ok(stack, "GET", f"/runs/{second['run_id']}/logs")
     for path in ("/runs", f"/runs?pipeline={TRAINING.pipeline}", "/runs?trigger=nightly", "/pipelines"):
         _ok(stack, "GET", path)
-    _ok(stack, "GET", f"/pipelines/{TRAINING.pipeline}")
+    for path in ("", "/snapshots", "/snapshots?tag=nightly", "/changes"):
+        _ok(stack, "GET", f"/pipelines/{TRAINING.pipeline}{path}")
+    _ok(stack, "GET", f"/snapshots/{snapshot}")
     for run in (second, third):
         _ok(stack, "DELETE", f"/runs/{run['run_id']}")
     for run in (first, second, third):
         stack.ended(run["run_id"])
+    _ok(stack, "POST", f"/runs/{first['run_id']}/retry")
     body = {"pipeline": TRAINING.pipeline}
     headers = {"Idempotency-Key": "k"}
     assert stack.call("POST", "/runs", body, headers=headers).status_code == 202
@@ -125,6 +171,7 @@ def _run(stack: Stack) -> None:
 
 
 def _arrive(stack: Stack) -> None:
+    _forget_task_definitions(stack)
     stack.client("s3").put_object(Bucket=stack.cloud.outputs["DataBucket"], Key="incoming/a.csv", Body=b"x")
     stack.wait(lambda: stack.call("GET", "/runs?trigger=arrivals").json()["items"])
     assert stack.invoke("OnEventFunction", sample("on_event_schedule")) == {"batchItemFailures": []}
@@ -139,7 +186,7 @@ def _arrive(stack: Stack) -> None:
 
 def _sweep(stack: Stack) -> None:
     """Leave a launch that nobody sent, a task that is lost, a refusal, and a cancel that stopped nothing."""
-    definition = stack.cloud.stack.resources["TaskDefinition"].physical_id
+    definition = _ok(stack, "GET", f"/snapshots/{TRAINING.pipeline}:1")["task_definition"]
     runs = stack.runs()
 
     def recorded(minutes: int = 3, **values: Any) -> Any:

@@ -5,6 +5,7 @@ second, each permission is taken away in turn: some call that was made must then
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,21 @@ def test_all_calls_are_allowed(evidence: tuple[Evidence, ...]) -> None:
         for role, statements in one.policies.items():
             assert refused(one, role, statements) == [], role
     assert {role for one in evidence for role, _ in one.calls} == set(evidence[0].policies)
+
+
+@pytest.mark.parametrize("role", ["TriggerRole", "OnEventRole"])
+def test_of_the_catalogue_only_task_definitions_are_put_by_what_runs(evidence: tuple[Evidence, ...], role: str) -> None:
+    """Not the head of a pipeline nor a snapshot; nor anything of which it is not known where it goes."""
+    functions = evidence[0]
+    (put,) = {
+        call
+        for caller, call in functions.calls
+        if caller == role and call.action == "dynamodb:PutItem" and "CatalogueTable" in call.resource
+    }
+    assert put.context == (("dynamodb:LeadingKeys", "task_definitions"),)
+    for keys in (["pipelines"], ["snapshots#p"], ["pipelines", "task_definitions"], []):
+        elsewhere = replace(put, context=tuple(("dynamodb:LeadingKeys", key) for key in keys))
+        assert not granting(functions.policies[role], elsewhere), keys
 
 
 @pytest.mark.parametrize("permission", list(permissions()))

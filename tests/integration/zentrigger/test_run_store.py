@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.factories import MOMENT, TASK, run, run_input
-from zentrigger.errors import InvalidRequestError, QueueFullError
+from zentrigger.capacity import Capacity
+from zentrigger.errors import InvalidRequestError, NotFoundError, QueueFullError
 from zentrigger.items import from_item, to_cursor
 from zentrigger.run_store import ENDED, Creation, NoFreeSlotError, NotClaimableError, RunStore
-from zentrigger.runs import Progress, Refusal, Report, Run, RunStatus, StepProgress
+from zentrigger.runs import CONTRACT_VERSION, Progress, Refusal, Report, Run, RunInput, RunStatus, StepProgress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -176,6 +177,69 @@ def test_asking_to_cancel_again_changes_nothing(store: RunStore) -> None:
     assert store.head(running.run_id) == first
 
 
+def _ended(store: RunStore) -> Run:
+    ended = store.end(create(store, run(), max_active=50).run, RunStatus.FAILED, "why", "because")
+    assert ended is not None
+    return ended
+
+
+def test_a_retry_and_its_run_name_each_other(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Of the run that has ended nothing else changes: it is announced as before, stays so, and expires as before."""
+
+    def attributes(of: Run) -> dict[str, Any]:
+        key = {"run_id": {"S": of.run_id}, "part": {"S": "head"}}
+        return from_item(dynamodb.get_item(TableName="RunsTable", Key=key)["Item"])
+
+    assert store.capacity() == Capacity(0, 0)
+    announced, waiting = _ended(store), _ended(store)
+    store.mark_announced(announced)
+    before = attributes(announced)
+
+    first = create(store, run(retry_of=announced.run_id)).run
+    assert attributes(announced) == before | {"retried_by": first.run_id}
+    second = create(store, run(retry_of=announced.run_id)).run
+    third = create(store, run(retry_of=waiting.run_id)).run
+
+    assert [one.status for one in (first, second, third)] == ["starting", "queued", "queued"]
+    assert attributes(announced) == before | {"retried_by": second.run_id}
+    assert store.capacity() == Capacity(1, 2)
+    assert [found.run_id for found in store.active(ENDED, 5)] == [waiting.run_id]
+    store.mark_announced(waiting)
+    assert attributes(waiting)["retried_by"] == third.run_id
+    assert store.active(ENDED, 5) == ()
+
+
+def test_what_has_not_ended_is_not_repeated(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+    """Nor what is gone: neither the retry nor its slot is written, and nothing is made of the link."""
+    starting, queued = create(store, run()).run, create(store, run()).run
+
+    for of in (starting.run_id, queued.run_id, "nobody"):
+        retry = run(retry_of=of)
+        for max_active in (1, 5):
+            with pytest.raises(NotFoundError, match=of):
+                create(store, retry, max_active=max_active)
+        assert store.get(retry.run_id) is None
+
+    assert counts(dynamodb) == (1, 1)
+    assert (store.head(starting.run_id), store.head(queued.run_id), store.head("nobody")) == (starting, queued, None)
+
+
+def test_a_repeated_retry_is_a_replay_and_a_full_queue_writes_no_link(store: RunStore) -> None:
+    """What was there wins; what is refused leaves nothing."""
+    ended = _ended(store)
+    first = run(retry_of=ended.run_id)
+    create(store, first)
+    with pytest.raises(QueueFullError):
+        create(store, run(retry_of=ended.run_id), max_waiting=0)
+
+    again = create(store, first.model_copy(update={"accepted_at": datetime.now(UTC)}), max_waiting=0)
+
+    assert again.replayed
+    standing = store.head(ended.run_id)
+    assert standing is not None
+    assert standing.retried_by == first.run_id
+
+
 def test_a_task_is_recorded_once_and_no_refusal_after_it(store: RunStore) -> None:
     """What a stale reader or a second launch says does not replace the task that is known."""
     created = create(store, run()).run
@@ -201,10 +265,22 @@ def test_a_claim_proves_a_refusal_wrong(store: RunStore) -> None:
 
 
 def test_a_record_of_a_later_contract_is_not_claimed(store: RunStore) -> None:
-    """An old image does not guess what a newer record means."""
-    created = create(store, run(contract=99)).run
-    with pytest.raises(NotClaimableError, match="contract"):
-        store.claim(created.run_id, 1, TASK)
+    """An old image does not guess what a newer record means, and says what to do. One of its own time is claimed."""
+    later, own = (create(store, run(contract=CONTRACT_VERSION + more), max_active=2).run for more in (1, 0))
+    with pytest.raises(NotClaimableError, match=f"contract .* publish {later.pipeline} again with an image of now"):
+        store.claim(later.run_id, 1, TASK)
+    assert store.claim(own.run_id, 1, TASK).run_id == own.run_id
+
+
+def test_what_an_assignment_holds_is_of_this_contract() -> None:
+    """A field that comes or goes raises the version: a runner of the one before would silently drop what it carries."""
+    assert (CONTRACT_VERSION, sorted(set(RunInput.model_fields))) == (
+        2,
+        [
+            "architecture", "configured_steps", "enable_cache", "image", "options", "parameters", "secrets", "source",
+            "stack", "steps", "tags", "timeout_seconds", "zenml_snapshot",
+        ],
+    )  # fmt: skip
 
 
 def test_a_head_that_cannot_be_read_hides_no_other(store: RunStore, dynamodb: "DynamoDBClient") -> None:

@@ -46,11 +46,28 @@ def test_a_long_page_is_cut() -> None:
 
 def test_no_key_gets_into_an_error() -> None:
     """Not even when a server echoes it."""
-    error = ZentriggerError(f"no such key {KEY}", detail=f"X-API-Key: {KEY}", errors=[{"detail": KEY}])
+    error = ZentriggerError(
+        f"no such key {KEY}", detail=f"X-API-Key: {KEY}", errors=[{"pointer": f"/{KEY}", "detail": KEY}]
+    )
     assert KEY not in str(error)
     assert KEY not in repr(error)
     assert "zt_***" in str(error)
     assert redact("zt_short") == "zt_short"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "shown"),
+    [
+        ("key ZENKEY_eyJpZCI6ICJhYmMifQ== refused", "eyJpZCI6", "key ZENKEY_*** refused"),
+        ("AKIAIOSFODNN7EXAMPLE is no key", "IOSFODNN7", "AKIA*** is no key"),
+        ("mysql://root:hunter2@db/zenml", "hunter2", "mysql://***@db/zenml"),
+        ("s3://bucket/a:b@c and git@github.com", None, "s3://bucket/a:b@c and git@github.com"),
+    ],
+)
+def test_what_user_code_raises_is_shown_without_its_secrets(text: str, secret: str | None, shown: str) -> None:
+    """A traceback may hold keys of ZenML and AWS, and a store's password."""
+    assert redact(text) == shown
+    assert secret is None or secret not in redact(text)
 
 
 def test_no_key_in_the_client_s_own_text() -> None:

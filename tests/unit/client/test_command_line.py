@@ -1,52 +1,16 @@
 """The command line: what it understands, what it prints, its exit status."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-from zentrigger_client import cli, publish
+from tests.unit.client.conftest import ENVIRONMENT, FakeClient
+from zentrigger_client import cli
 from zentrigger_client.api import Unreachable, ZentriggerError
-from zentrigger_client.publish import Compilation, CompilationFailure
-
-KEY = "zt_operator_c2VjcmV0LXNlY3JldA"
-ENVIRONMENT = {"ZENTRIGGER_API_URL": "https://api.example", "ZENTRIGGER_API_KEY": KEY}
-
-
-class FakeClient:
-    """Stands for `Client`: remembers the calls and answers what the test wants."""
-
-    def __init__(self, answers: dict[str, Any]) -> None:
-        self.answers = answers
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append((name, args, kwargs))
-            answer = self.answers[name]
-            if isinstance(answer, list):
-                answer = answer.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        return call
-
-
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    """Put a fake in the place of the command line's client."""
-    fake = FakeClient({})
-    monkeypatch.setattr(cli, "Client", lambda _url, _key: fake)
-    return fake
+from zentrigger_client.assignments import assignment, secret_references
+from zentrigger_client.console import UsageError
 
 
 def run(**fields: Any) -> dict[str, Any]:
@@ -73,35 +37,102 @@ def run(**fields: Any) -> dict[str, Any]:
 )
 def test_reads_a_value_as_json_if_it_is_json(text: str, expected: tuple[str, Any]) -> None:
     """Numbers, booleans and lists need no quotes; everything else is text, NaN too."""
-    assert cli.assignment(text, "parameter") == expected
+    assert assignment(text, "parameter") == expected
 
 
 @pytest.mark.parametrize("text", ["n", "=3", ":=3", ""])
 def test_refuses_what_is_no_assignment(text: str) -> None:
     """Without a name or an equals sign nothing is guessed."""
-    with pytest.raises(cli.UsageError, match="NAME=VALUE"):
-        cli.assignment(text, "parameter")
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        assignment(text, "parameter")
+
+
+@pytest.mark.parametrize("text", ["TOKEN=hunter2", "hunter2", "=arn:x", "a-b=arn:x"])
+def test_a_secret_that_is_no_arn_is_refused_and_not_repeated(text: str) -> None:
+    """Who gives the secret itself finds it neither on the terminal nor in the API."""
+    with pytest.raises(UsageError, match="not its value") as raised:
+        secret_references([text])
+    assert "hunter2" not in str(raised.value)
+    with pytest.raises(UsageError, match="TOKEN is given twice"):
+        secret_references(["TOKEN=arn:a", "TOKEN=arn:b"])
 
 
 def test_run_sends_what_was_asked_for(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
     """Every option of `run` reaches the API."""
     client.answers["start"] = run()
     arguments = ["run", "training", "-p", "n=3", "--step", "train.depth=4", "--tag", "a", "--no-cache"]
+    arguments += ["--snapshot", "tag:nightly", "--cpu", "512", "--memory", "1024", "--timeout-seconds", "60"]
     assert cli.main([*arguments, "--idempotency-key", "k"], ENVIRONMENT) == 0
     assert client.calls == [
         (
             "start",
             ("training",),
             {
+                "snapshot": "tag:nightly",
                 "parameters": {"n": 3},
                 "steps": {"train": {"depth": 4}},
                 "enable_cache": False,
                 "tags": ["a"],
+                "resources": {"cpu": 512, "memory": 1024},
+                "timeout_seconds": 60,
                 "idempotency_key": "k",
             },
         )
     ]
     assert capsys.readouterr().out == "r1  queued\n"
+
+
+TRIED = {
+    "snapshot": {"id": "training:3", "name": "production"},
+    "parameters": {"n": 3},
+    "steps": {"train": {"parameters": {"depth": 4}}},
+    "would": "start",
+    "capacity": {"active_runs": 1, "waiting_runs": 0, "max_active_runs": 20, "max_waiting_runs": 1000},
+    "run_task": {"overrides": {}},
+    "run_task_overrides": {"characters": 210, "limit": 8192},
+    "problems": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, 0),
+        ({"would": "queue"}, 0),
+        ({"would": "refuse"}, 1),
+        ({"problems": [{"pointer": "/parameters/n", "detail": "'x' is not of type integer"}]}, 1),
+    ],
+)
+def test_a_dry_run_starts_nothing(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], said: dict[str, Any], expected: int
+) -> None:
+    """It says what would run, how it would fit, and all that is wrong; the status is that of a refusal."""
+    client.answers["dry_run"] = {**TRIED, **said}
+    assert cli.main(["run", "training", "--dry-run", "-p", "n=3"], ENVIRONMENT) == expected
+    assert [name for name, _, _ in client.calls] == ["dry_run"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:7]] == [
+        ["snapshot", "training:3", "(production)"],
+        ["would", said.get("would", "start")],
+        ["active", "runs", "1", "of", "20"],
+        ["waiting", "runs", "0", "of", "1000"],
+        ["RunTask", "210", "of", "8192", "characters", "of", "overrides"],
+        ["parameter", "n", "3"],
+        ["step", "train.depth", "4"],
+    ]
+    assert ("  /parameters/n: 'x' is not of type integer" in lines) is ("problems" in said)
+
+
+@pytest.mark.parametrize(("follow", "expected"), [(False, 0), (True, 1)])
+def test_retry_runs_again(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], *, follow: bool, expected: int
+) -> None:
+    """The new run is what is shown, and followed if asked for."""
+    client.answers["retry"] = run(run_id="r2")
+    client.answers["wait_for_change"] = (run(run_id="r2", status="failed"), "1")
+    assert cli.main(["retry", "r1", *(["--follow"] if follow else [])], ENVIRONMENT) == expected
+    assert client.calls[0] == ("retry", ("r1",), {"idempotency_key": None})
+    assert "r2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("status", "expected"), [("succeeded", 0), ("failed", 1), ("cancelled", 1)])
@@ -169,6 +200,16 @@ def test_a_key_that_no_header_can_hold_is_not_cited(key: str, capsys: pytest.Cap
         ["run", "p", "-p", "novalue"],
         ["run", "p", "-p", "a=1", "-p", "a=2"],
         ["run", "p", "--step", "nodot=1"],
+        ["run", "p", "--cpu", "512"],
+        ["run", "p", "--follow", "--dry-run"],
+        ["publish"],
+        ["publish", "m", "--memory", "512"],
+        ["publish", "m", "--secret", "TOKEN=value"],
+        ["publish", "--zenml-snapshot", "nightly"],
+        ["publish", "--zenml-snapshot", "nightly", "--pipeline", "p", "m"],
+        ["snapshots", "update", "p:1"],
+        ["snapshots", "update", "p:1", "--replace"],
+        ["snapshots", "update", "p:1", "--name", "n", "--no-name"],
         ["trigger", "put", "t"],
         ["trigger", "put", "t", "--body", "{"],
         ["trigger", "put", "t", "--body", "[]"],
@@ -206,39 +247,3 @@ def test_prints_logs_page_by_page(client: FakeClient, capsys: pytest.CaptureFixt
     assert cli.main(["logs", "r1"], ENVIRONMENT) == 0
     assert capsys.readouterr().out == "one\ntwo\n"
     assert [kwargs["cursor"] for _, _, kwargs in client.calls] == [None, "c1", "c2"]
-
-
-SNAPSHOT = {
-    "pipeline": "training",
-    "parameters_schema": {"properties": {"url": {}, "n": {"default": 3}}, "required": ["url"]},
-}
-
-
-@pytest.mark.parametrize(("keep_going", "published"), [(False, 0), (True, 1)])
-def test_one_that_cannot_be_compiled_stops_the_others_unless_told_otherwise(
-    client: FakeClient,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    *,
-    keep_going: bool,
-    published: int,
-) -> None:
-    """The status is 1 either way, and the failure is named."""
-    failed = CompilationFailure("pipeline broken", "cannot be compiled\n    KeyError: 'x'")
-    monkeypatch.setattr(publish, "compile_modules", lambda *_, **__: Compilation((SNAPSHOT,), (failed,)))
-    client.answers["publish"] = {"id": "training:1", "number": 1, "created": True}
-    assert cli.main(["publish", "pipelines", *(["--keep-going"] if keep_going else [])], ENVIRONMENT) == 1
-    assert len(client.calls) == published
-    captured = capsys.readouterr()
-    assert "pipeline broken: cannot be compiled" in captured.err
-    assert ("training  1         created  url, n=3" in captured.out) is keep_going
-
-
-def test_says_what_was_published(
-    client: FakeClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Unchanged content is told from new content."""
-    monkeypatch.setattr(publish, "compile_modules", lambda *_, **__: Compilation((SNAPSHOT,), ()))
-    client.answers["publish"] = {"id": "training:4", "number": 4, "created": False}
-    assert cli.main(["publish", "pipelines"], ENVIRONMENT) == 0
-    assert "training  4         unchanged  url, n=3" in capsys.readouterr().out

@@ -166,6 +166,7 @@ def test_destroy_tells_and_deletes_nothing(machine: Machine) -> None:
     assert status == 0
     assert "deletes the table" in out
     assert "keeps AWS::S3::Bucket" in out
+    assert "keeps the task definitions of the family zentrigger-dev-snapshot" in out
     assert "nothing was deleted. To do it: make destroy STAGE=dev YES=1" in out
     assert stand_in("cloudformation").describe_stacks(StackName="zentrigger-dev")["Stacks"]
 

@@ -408,6 +408,22 @@ class TestRunTaskRefusals:
         bench.run_task(overrides=both)
         assert [task.memory_limit for task in bench.runtime.tasks] == [4096, 8192]
 
+    def test_a_task_of_another_size_is_shown_with_it(self, bench: Bench) -> None:
+        """In the answers as in the events: the task's, the container's, and what was asked for."""
+        overrides = {
+            "cpu": "2048",
+            "memory": "8192",
+            "containerOverrides": [{"name": "runner", "cpu": 1024, "memory": 8000}],
+        }
+        arn = bench.run_task(overrides=overrides)
+        for shown in (bench.describe(arn), bench.events[-1]["detail"]):
+            (container,) = shown["containers"]
+            assert (shown["cpu"], shown["memory"]) == ("2048", "8192")
+            assert (container["cpu"], container["memory"]) == ("1024", "8000")
+            assert {name: shown["overrides"][name] for name in overrides} == overrides
+        (task,) = bench.runtime.tasks
+        assert (task.cpu, task.memory, task.memory_limit) == (2048, 8192, 8000)
+
     def test_a_capacity_provider_strategy_stands_in_for_the_launch_type(self, bench: Bench) -> None:
         strategy = [{"capacityProvider": "FARGATE", "weight": 1}, {"capacityProvider": "FARGATE_SPOT", "weight": 4}]
         task = bench.describe(bench.run_task(launchType=None, capacityProviderStrategy=strategy))

@@ -26,7 +26,7 @@ def _definition(reference: str) -> dict[str, str]:
     return DEFINITION
 
 
-AT = Surroundings(REGION, ACCOUNT, _definition)
+AT = Surroundings(REGION, ACCOUNT, _definition, {"runs": "run_id"})
 
 
 def allow(action: Any, resource: Any, **condition: Any) -> dict[str, Any]:
@@ -84,9 +84,43 @@ def test_conditions() -> None:
     assert not granting([equals], Call("a:b", "x", (("k", "vw"),)))
 
 
+LEADING = "dynamodb:LeadingKeys"
+PRESENT = {LEADING: "false"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "allowed"), [(["a"], True), (["a", "b"], True), (["c"], False), (["a", "c"], False), ([], False)]
+)
+def test_all_keys_of_a_call_must_be_allowed(keys: list[str], allowed: bool) -> None:
+    """A call without any is not: that is what Null is there for."""
+    statement = allow("dynamodb:PutItem", "*", **{"ForAllValues:StringEquals": {LEADING: ["a", "b"]}, "Null": PRESENT})
+    check_statement(statement)
+    call = Call("dynamodb:PutItem", TABLE, tuple((LEADING, key) for key in keys))
+    assert bool(granting([statement], call)) is allowed
+
+
+def test_what_aws_makes_of_a_key_that_is_not_there() -> None:
+    """ForAllValues is true of it, as is Null of true; no statement that stands alone with it is taken."""
+    without, having = Call("a:b", "x"), Call("a:b", "x", ((LEADING, "v"),))
+    for_all = allow("a:b", "*", **{"ForAllValues:StringLike": {LEADING: "w*"}})
+    assert granting([for_all], without)
+    assert not granting([for_all], having)
+    with pytest.raises(PolicyError, match="may be true of a call without"):
+        check_statement(for_all)
+    absent = allow("a:b", "*", Null={"k": "true"})
+    assert granting([absent], without)
+    assert not granting([absent], Call("a:b", "x", (("k", "v"),)))
+
+
 @pytest.mark.parametrize(
     "statement",
     [
+        allow("a:b", "*", StringEquals={LEADING: "a"}, Null=PRESENT),
+        allow("a:b", "*", **{"ForAllValues:StringEquals": {"ecs:cluster": "a"}}),
+        allow("a:b", "*", **{"ForAnyValue:StringEquals": {LEADING: "a"}, "Null": PRESENT}),
+        allow("a:b", "*", **{"ForAllValues:Null": PRESENT}),
+        allow("a:b", "*", Null={"k": False}),
+        {"Effect": "Deny", "Action": "a:b", "Resource": "*", "Condition": {"Null": {LEADING: "true"}}},
         {"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"},
         {"Effect": "allow", "Action": "s3:*", "Resource": "*"},
         {"Effect": "Allow", "Action": "s3:*"},
@@ -111,8 +145,13 @@ CASES: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
     (
         "dynamodb",
         "TransactWriteItems",
-        {"TransactItems": [{"Put": {"TableName": "runs"}}, {"Update": {"TableName": "runs"}}]},
-        [("dynamodb:PutItem", TABLE), ("dynamodb:UpdateItem", TABLE)],
+        {"TransactItems": [{kind: {"TableName": "runs"}} for kind in ("Put", "Update", "ConditionCheck", "Delete")]},
+        [
+            ("dynamodb:ConditionCheckItem", TABLE),
+            ("dynamodb:DeleteItem", TABLE),
+            ("dynamodb:PutItem", TABLE),
+            ("dynamodb:UpdateItem", TABLE),
+        ],
     ),
     ("dynamodb", "BatchWriteItem", {"RequestItems": {"runs": []}}, [("dynamodb:BatchWriteItem", TABLE)]),
     (
@@ -127,11 +166,29 @@ CASES: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
     ),
     ("ecs", "StopTask", {"cluster": CLUSTER, "task": "t"}, [("ecs:StopTask", TASK)]),
     ("ecs", "ListTasks", {"cluster": "c"}, [("ecs:ListTasks", "*")]),
+    ("ecs", "DescribeTaskDefinition", {"taskDefinition": "x"}, [("ecs:DescribeTaskDefinition", "*")]),
+    (
+        "ecs",
+        "RegisterTaskDefinition",
+        {"family": "f", "taskRoleArn": "task", "executionRoleArn": DEFINITION["executionRoleArn"], "tags": [{}]},
+        [
+            ("ecs:RegisterTaskDefinition", "*"),
+            ("iam:PassRole", DEFINITION["executionRoleArn"]),
+            ("iam:PassRole", DEFINITION["taskRoleArn"]),
+            ("ecs:TagResource", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/f:*"),
+        ],
+    ),
     (
         "events",
         "PutEvents",
         {"Entries": [{"Source": "s", "DetailType": "d"}]},
         [("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default")],
+    ),
+    (
+        "ssm",
+        "GetParameters",
+        {"Names": ["/a/b"]},
+        [("ssm:GetParameters", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/a/b")],
     ),
     (
         "logs",
@@ -158,10 +215,53 @@ def test_conditions_come_with_requests() -> None:
     body = {"cluster": "c", "taskDefinition": "runner", "propagateTags": "TASK_DEFINITION"}
     run, *passed, tag = calls_of("ecs", request_for("S.RunTask", body), AT)
     assert run.context == (("ecs:cluster", CLUSTER),)
-    assert {call.context for call in passed} == {(("iam:PassedToService", "ecs-tasks.amazonaws.com"),)}
+    to_tasks = (("iam:PassedToService", "ecs-tasks.amazonaws.com"),)
+    assert {call.context for call in passed} == {to_tasks}
+    _, role = calls_of("ecs", request_for("S.RegisterTaskDefinition", {"family": "f", "taskRoleArn": "r"}), AT)
+    assert role.context == to_tasks
     assert (tag.action, dict(tag.context)["ecs:CreateAction"]) == ("ecs:TagResource", "RunTask")
     (put,) = calls_of("events", request_for("S.PutEvents", {"Entries": [{"Source": "s", "DetailType": "d"}]}), AT)
     assert dict(put.context) == {"events:source": "s", "events:detail-type": "d"}
+
+
+def _part(kind: str, key: Any) -> dict[str, Any]:
+    return {kind: {"TableName": "runs", "Item" if kind == "Put" else "Key": {"run_id": key, "part": {"S": "p"}}}}
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "expected"),
+    [
+        ("PutItem", {"TableName": "runs", "Item": {"run_id": {"S": "a"}, "part": {"S": "p"}}}, [["a"]]),
+        ("GetItem", {"TableName": TABLE, "Key": {"run_id": {"S": "a"}}}, [["a"]]),
+        ("GetItem", {"TableName": "others", "Key": {"run_id": {"S": "a"}}}, [[]]),
+        ("Query", {"TableName": "runs", "KeyConditionExpression": "run_id = :a"}, [[]]),
+        (
+            "TransactWriteItems",
+            {"TransactItems": [_part("Put", {"S": "b"}), _part("Put", {"S": "a"}), _part("Update", {"S": "c"})]},
+            [["a", "b"], ["c"]],
+        ),
+        ("TransactWriteItems", {"TransactItems": [_part("Put", {"S": "b"}), _part("Put", {"N": "1"})]}, [[]]),
+        (
+            "BatchWriteItem",
+            {
+                "RequestItems": {
+                    "runs": [
+                        {"PutRequest": {"Item": {"run_id": {"S": "b"}}}},
+                        {"DeleteRequest": {"Key": {"run_id": {"S": "a"}}}},
+                    ]
+                }
+            },
+            [["a", "b"]],
+        ),
+        ("BatchGetItem", {"RequestItems": {"runs": {"Keys": [{"run_id": {"S": "a"}}]}}}, [["a"]]),
+    ],
+)
+def test_the_partition_keys_of_items_come_with_requests(
+    action: str, body: dict[str, Any], expected: list[list[str]]
+) -> None:
+    """All of those that one call has; none where they are not known for certain."""
+    calls = calls_of("dynamodb", request_for(f"S.{action}", body), AT)
+    assert [[value for key, value in call.context if key == LEADING] for call in calls] == expected
 
 
 @pytest.mark.parametrize(

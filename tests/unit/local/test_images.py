@@ -91,6 +91,15 @@ def test_a_changed_tree_makes_a_new_image_and_the_pinned_one_stays(store: ImageS
     assert store.resolve("local").digest == old.digest
 
 
+def test_a_floating_reference_is_pinned_to_the_tree_as_it_is_now(store: ImageStore, repository: Path) -> None:
+    old = store.pinned("local")
+    assert store.pinned("local:any") == old == store.resolve("local").pinned
+    (repository / "pipelines/training.py").write_text("changed = True\n")
+    assert store.pinned("local") != old
+    for reference in (old, "registry.example.com/runner:1", f"local:any@{old.partition('@')[2]}"):
+        assert store.pinned(reference) == reference
+
+
 @pytest.mark.parametrize(
     "change",
     [

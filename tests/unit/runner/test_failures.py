@@ -3,15 +3,18 @@
 import pytest
 
 from runner.failures import (
+    MAX_MESSAGE_BYTES,
     MAX_SENTENCE,
     MAX_TRACEBACK_BYTES,
     Refused,
+    bounded,
     cut,
     cut_traceback,
     error_of,
     qualified_name,
     sentence,
 )
+from zentrigger.runs import Report, RunError
 
 
 def test_a_short_traceback_is_kept_whole() -> None:
@@ -58,8 +61,21 @@ def test_an_exception_is_named_by_its_class() -> None:
 
 def test_a_refusal_says_everything_somewhere() -> None:
     """What the sentence has no room for stands in the error."""
-    short = Refused("parameters_refused", "Nothing was run.").report()
+    short = bounded(Refused("parameters_refused", "Nothing was run.").report())
     assert (short.reason, short.message, short.error) == ("parameters_refused", "Nothing was run.", None)
-    long = Refused("parameters_refused", "x" * 2000).report()
+    long = bounded(Refused("parameters_refused", "x" * 2000).report())
+    assert long.message is not None
+    assert len(long.message) == MAX_SENTENCE
     assert long.error is not None
-    assert long.error.message == "x" * 2000
+    assert (long.error.type, long.error.message) == ("parameters_refused", "x" * 2000)
+
+
+def test_a_report_is_cut_to_what_the_record_keeps() -> None:
+    """The message to a line, the error to its bytes; a report without either stays as it is."""
+    error = RunError(step="s", type="ValueError", message="m" * 10_000, traceback="t" * 100_000)
+    report = bounded(Report(outcome="failed", reason="pipeline_failed", message="a\nb", error=error))
+    assert report.message == "a b"
+    assert report.error is not None
+    assert (len(report.error.message.encode()), report.error.step) == (MAX_MESSAGE_BYTES, "s")
+    assert len(report.error.traceback.encode()) == MAX_TRACEBACK_BYTES
+    assert bounded(Report(outcome="succeeded")) == Report(outcome="succeeded")

@@ -1,5 +1,7 @@
 """Every end of a child has its name."""
 
+from typing import Any
+
 import pytest
 
 from runner.child_process import ChildExit
@@ -15,9 +17,11 @@ def end(code: int | None = None, signal: int | None = None, *, peak_rss: int = 1
     return ChildExit(code=code, signal=signal, peak_rss=peak_rss, oom_kills=oom_kills)
 
 
-def circumstances(*, stopping: bool = False, memory_limit: int | None = GIBIBYTE) -> Circumstances:
+def circumstances(
+    *, stopping: bool = False, timed_out_after: int | None = None, memory_limit: int | None = GIBIBYTE
+) -> Circumstances:
     """Make circumstances in which step `train` runs."""
-    return Circumstances(stopping=stopping, memory_limit=memory_limit, steps=TRAINING)
+    return Circumstances(stopping=stopping, timed_out_after=timed_out_after, memory_limit=memory_limit, steps=TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +57,32 @@ def test_whatever_ends_while_stopping_was_stopped(told: str | None) -> None:
     assert verdict(end(signal=9), report, circumstances(stopping=True)).reason == "stopped"
 
 
+@pytest.mark.parametrize("told", [None, "pipeline_failed", "stopped"])
+def test_whatever_ends_after_its_time_was_up_has_timed_out(told: str | None) -> None:
+    """The message says the limit, where the time went, and what to do."""
+    report = verdict(
+        end(signal=9), Report(outcome="failed", reason=told) if told else None, circumstances(timed_out_after=90)
+    )
+    assert (report.outcome, report.reason, report.exit_code) == ("failed", "timed_out", 137)
+    assert "after 90 s while step train ran" in (report.message or "")
+    assert "timeout_seconds" in (report.message or "")
+
+
+def test_a_stop_goes_before_a_time_limit() -> None:
+    """Whoever cancelled is not told that the limit was too small."""
+    assert verdict(end(signal=15), None, circumstances(stopping=True, timed_out_after=90)).reason == "stopped"
+
+
+@pytest.mark.parametrize("ending", [{"stopping": True}, {"timed_out_after": 1}])
 @pytest.mark.parametrize("reason", ["parameters_refused", "pipeline_not_importable"])
-def test_a_refusal_stays_one_while_stopping(reason: str) -> None:
+def test_a_refusal_stays_one_while_it_is_ended(reason: str, ending: dict[str, Any]) -> None:
     """It would have come anyway."""
     told = Report(outcome="failed", reason=reason)
-    assert verdict(end(1), told, circumstances(stopping=True)).reason == reason
+    assert verdict(end(1), told, circumstances(**ending)).reason == reason
 
 
-def test_a_success_stays_one_whatever_came_after_it() -> None:
+@pytest.mark.parametrize("ending", [{"stopping": True}, {"timed_out_after": 1}])
+def test_a_success_stays_one_whatever_came_after_it(ending: dict[str, Any]) -> None:
     """The work is done; whether a stop still counts is for the record's owner to say."""
     told = Report(outcome="succeeded")
-    assert verdict(end(signal=9), told, circumstances(stopping=True)).outcome == "succeeded"
+    assert verdict(end(signal=9), told, circumstances(**ending)).outcome == "succeeded"

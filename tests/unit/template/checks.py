@@ -45,6 +45,9 @@ KEYS: Mapping[tuple[str, str | None], tuple[str, ...]] = {
 }
 """Keys of tables and indexes as the stores use them (test_keys.py holds the stores to it)."""
 
+KNOW_NO_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"}
+"""Actions that can be allowed on everything only (AWS: Service Authorization Reference)."""
+
 Problems = Iterator[str]
 
 
@@ -84,8 +87,26 @@ def roles(view: View) -> Problems:
             for action in _listed(statement["Action"]):
                 if "*" in action:
                     yield f"{name} allows {action}"
-            if "*" in _listed(statement["Resource"]) and "Condition" not in statement:
+            bounded = "Condition" in statement or set(_listed(statement["Action"])) <= KNOW_NO_RESOURCE
+            if "*" in _listed(statement["Resource"]) and not bounded:
                 yield f"{name} allows {statement['Action']} on everything"
+
+
+def families(view: View) -> Problems:
+    """See that what functions register may be launched, and nothing else."""
+    registered = {
+        function.name: str(function.variables["SNAPSHOT_FAMILY"]["Fn::Sub"])
+        for function in view.functions()
+        if "SNAPSHOT_FAMILY" in function.variables
+    }
+    for role, properties in view.of("AWS::IAM::Role"):
+        for statement in statements_of(properties):
+            if "ecs:RunTask" not in _listed(statement["Action"]):
+                continue
+            launched = {str(resource.get("Fn::Sub")) for resource in _listed(statement["Resource"])}
+            for function, family in registered.items():
+                if {text.rpartition("/")[2] for text in launched} != {f"{family}:*"}:
+                    yield f"{role} may launch {', '.join(sorted(launched))}, and {function} registers {family}"
 
 
 def time_outs(view: View) -> Problems:
@@ -294,8 +315,8 @@ def expiry(view: View) -> Problems:
 
 
 ALL: tuple[Callable[[View], Problems], ...] = (
-    log_groups, roles, time_outs, failures, permissions_of_services, environments, task_environment, routes, ways_in,
-    event_sources, keys, expiry,
+    log_groups, roles, families, time_outs, failures, permissions_of_services, environments, task_environment, routes,
+    ways_in, event_sources, keys, expiry,
 )  # fmt: skip
 
 
@@ -398,9 +419,8 @@ def kind_of(sample: Json) -> tuple[str, ...]:
 
 def statements_of(role: Json) -> Iterator[Json]:
     """Give all statements of a role's policies, those that depend on a condition included."""
-    policies = role.get("Policies", [])
-    for policy in policies["Fn::If"][1] if isinstance(policies, dict) else policies:
-        yield from policy["PolicyDocument"]["Statement"]
+    for policy in role.get("Policies", []):
+        yield from _chosen(policy)["PolicyDocument"]["Statement"]
 
 
 # ------------------------------------------------------------ what the template says

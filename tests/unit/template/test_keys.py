@@ -5,16 +5,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
 from tests import factories
 from tests.unit.template.checks import KEYS
-from zentrigger.catalogue_store import CatalogueStore
+from zentrigger.catalogue import PublishedPipeline
+from zentrigger.catalogue_store import CatalogueStore, CatalogueWrite
 from zentrigger.errors import NotFoundError
 from zentrigger.key_store import KeyStore
+from zentrigger.pointers import Rewrite
 from zentrigger.run_store import RunStore
 from zentrigger.runs import RunStatus
+from zentrigger.task_definitions import TaskDefinitions
 from zentrigger.trigger_store import TriggerStore
 
 if TYPE_CHECKING:
@@ -65,6 +69,27 @@ def starting() -> Any:
     return factories.run(status=RunStatus.STARTING, status_at=datetime.now(UTC))
 
 
+def written(client: "DynamoDBClient") -> None:
+    """Write a snapshot with a name and a tag, give it others, and delete it."""
+    first = factories.snapshot(name="n", tags=("t",)).summary
+    second = first.model_copy(update={"name": "m", "tags": ("u",)})
+    standing = PublishedPipeline(factories.pipeline(), first)
+    store = CatalogueStore("CatalogueTable", client)
+    store.write(CatalogueWrite(None, standing, (Rewrite(None, first),), content=factories.TRAINING))
+    store.write(CatalogueWrite(standing, standing, (Rewrite(first, second),)))
+    store.write(CatalogueWrite(standing, standing, (Rewrite(second, None),)))
+
+
+def found_definition(client: "DynamoDBClient") -> None:
+    """Look for the task definition of an image, register it and write it down."""
+    base = {"containerDefinitions": [{"name": "runner", "image": "i"}]}
+    ecs = MagicMock()
+    ecs.describe_task_definition.return_value = {"taskDefinition": base}
+    ecs.register_task_definition.return_value = {"taskDefinition": {"taskDefinitionArn": "arn"}}
+    made = TaskDefinitions(base="b", family="f", table="CatalogueTable", ecs=ecs, dynamodb=client)
+    assert made.revision("image", None, {}) == "arn"
+
+
 USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
     "a run": ("RunsTable", lambda client: RunStore("RunsTable", client).get("r")),
     "a head": ("RunsTable", lambda client: RunStore("RunsTable", client).head("r")),
@@ -83,11 +108,14 @@ USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
         lambda client: RunStore("RunsTable", client).end(starting(), RunStatus.FAILED, "r", "m"),
     ),
     "a pipeline": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipeline("p")),
-    "pipelines": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipelines()),
-    "publishing": (
+    "pipelines": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipelines(limit=1)),
+    "a snapshot by its tag": (
         "CatalogueTable",
-        lambda client: CatalogueStore("CatalogueTable", client).publish(factories.TRAINING, "k"),
+        lambda client: CatalogueStore("CatalogueTable", client).find("p", "tag:t"),
     ),
+    "snapshots": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).snapshots("p", limit=1)),
+    "writing snapshots": ("CatalogueTable", written),
+    "a task definition": ("CatalogueTable", found_definition),
     "a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).get("t")),
     "triggers": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).triggers()),
     "receipts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).receipts("t", limit=1)),

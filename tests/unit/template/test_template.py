@@ -141,6 +141,17 @@ def _of_logs_and_roles() -> Iterator[Mutation]:
 
 
 def _of_permissions() -> Iterator[Mutation]:
+    elsewhere = {"Fn::Sub": "${AWS::StackName}-other"}
+    for function in ("AdminFunction", "TriggerFunction", "OnEventFunction"):
+        registers = _with(function, elsewhere, "Properties", "Environment", "Variables", "SNAPSHOT_FAMILY")
+        yield f"{function} registers elsewhere", registers, (function, "-other")
+    for role, properties in whole().of("AWS::IAM::Role"):
+        for number, statement in enumerate(checks.statements_of(properties)):
+            if statement["Action"] == "ecs:RunTask":
+                place = ("Properties", "Policies", 0, "PolicyDocument", "Statement", number, "Resource")
+                text = statement["Resource"]["Fn::Sub"].replace("-snapshot:", "-runner:")
+                yield f"{role} launches the base", _with(role, {"Fn::Sub": text}, *place), (role, "-runner:*")
+                yield f"{role} launches all", _with(role, [statement["Resource"], {}], *place), (role, "None,")
     for name, permission in whole().of("AWS::Lambda::Permission"):
         if permission["Principal"] == "events.amazonaws.com":
             (function,) = named(permission["FunctionName"])

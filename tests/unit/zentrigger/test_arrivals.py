@@ -7,7 +7,7 @@ import pytest
 
 from tests.factories import MOMENT, run
 from zentrigger.arrivals import handle_event
-from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem
+from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem, UnavailableError
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.run_store import Creation
 from zentrigger.triggers import Receipt, Trigger, TriggerDefinition
@@ -36,7 +36,7 @@ def _handle(result: object, **definition: Any) -> list[Receipt]:
     [
         (Creation(run(), replayed=False), "started", None),
         (Creation(run(), replayed=True), "duplicate", None),
-        (NotFoundError("no pipeline"), "rejected", "no pipeline"),
+        (NotFoundError("no snapshot"), "rejected", "no snapshot"),
         (InvalidRequestError([Problem("/a", "wrong"), Problem("/b", "too")]), "rejected", "/a: wrong; /b: too"),
     ],
 )
@@ -47,11 +47,28 @@ def test_each_outcome_has_its_receipt(result: object, outcome: str, detail: str 
     assert (receipt.outcome, receipt.detail) == (outcome, detail)
 
 
-@pytest.mark.parametrize("error", [BusyError("contended"), ConnectionError("no table")])
+@pytest.mark.parametrize("error", [BusyError("contended"), UnavailableError("ECS"), ConnectionError("no table")])
 def test_what_may_pass_is_raised_and_the_event_comes_again(error: Exception) -> None:
     """Nothing was written, so nothing is received."""
     with pytest.raises(type(error)):
         _handle(error)
+
+
+@pytest.mark.parametrize("choice", [None, 3, "production", "tag:nightly", "p:3"])
+def test_a_trigger_chooses_its_snapshot(choice: object) -> None:
+    """As a caller would."""
+    trigger = Trigger(
+        name="t",
+        definition=TriggerDefinition.model_validate({"type": "s3", "pipeline": "p", "snapshot": choice}),
+        updated_at=MOMENT,
+    )
+    triggers, submitter = Mock(), Mock()
+    triggers.triggers.return_value = (trigger,)
+    submitter.submit.return_value = Creation(run(), replayed=False)
+
+    handle_event(EVENT, triggers=triggers, submitter=submitter, clock=lambda: MOMENT)
+
+    assert submitter.submit.call_args.args[0].snapshot == choice
 
 
 def test_a_null_version_is_none() -> None:

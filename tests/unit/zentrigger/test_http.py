@@ -7,15 +7,30 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from tests.factories import publication
 from zentrigger.api import OPERATIONS, allowed_methods
+from zentrigger.catalogue import PublishRequest
 from zentrigger.errors import (
+    ConflictError,
     InvalidRequestError,
+    Problem,
     TooLargeError,
     UnreadableError,
     UnsupportedMediaTypeError,
     ZentriggerError,
 )
-from zentrigger.http import MAX_BODY_BYTES, STATUS_OF, entity_tags, no_query, query_number, query_text, read_body
+from zentrigger.http import (
+    MAX_BODY_BYTES,
+    STATUS_OF,
+    entity_tags,
+    no_query,
+    problem,
+    query_flag,
+    query_number,
+    query_text,
+    read_body,
+    validate,
+)
 from zentrigger.openapi import document, page
 from zentrigger.run_requests import RunRequest
 
@@ -99,7 +114,7 @@ def test_what_is_wrong_is_pointed_at(body: object, pointers: set[str]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read_body(event(body if isinstance(body, str) else json.dumps(body)), RunRequest)
 
-    assert {problem.pointer for problem in caught.value.problems} == pointers
+    assert {wrong.pointer for wrong in caught.value.problems} == pointers
 
 
 @pytest.mark.parametrize("text", ["-1", "0", "21", "1.5", "x", "", "\u0661", "9" * 50])
@@ -120,6 +135,32 @@ def test_writes_take_no_query() -> None:
     no_query(event())
     with pytest.raises(InvalidRequestError, match="dry_run"):
         no_query(event(queryStringParameters={"dry_run": "true"}))
+
+
+@pytest.mark.parametrize(
+    ("query", "flag"), [(None, False), ({}, False), ({"dry_run": "true"}, True), ({"dry_run": "false"}, False)]
+)
+def test_a_flag_is_true_or_false(query: dict[str, str] | None, flag: bool) -> None:
+    """And false unless said."""
+    assert query_flag(event(queryStringParameters=query), "dry_run") is flag
+
+
+@pytest.mark.parametrize("query", [{"dry_run": "yes"}, {"dry_run": ""}, {"dryrun": "true"}, {"dry_run": "True"}])
+def test_no_other_flag_is_taken(query: dict[str, str]) -> None:
+    """A misspelt `dry_run` must not start a run."""
+    with pytest.raises(InvalidRequestError):
+        query_flag(event(queryStringParameters=query), "dry_run")
+
+
+@pytest.mark.parametrize("problems", [(), (Problem("/name", "It is taken."),)])
+def test_a_conflict_lists_what_stands_in_the_way(problems: tuple[Problem, ...]) -> None:
+    """Where there is something to list."""
+    answer = problem(ConflictError("No.", problems), event(requestContext={"requestId": "r"}))
+    assert answer.status_code == 409
+    assert answer.body is not None
+    assert json.loads(answer.body).get("errors", []) == [
+        {"pointer": found.pointer, "detail": found.detail} for found in problems
+    ]
 
 
 def test_unknown_and_empty_filters_are_refused() -> None:
@@ -149,4 +190,15 @@ def test_paths_know_their_methods() -> None:
     assert allowed_methods("/runs") == ("GET", "POST")
     assert allowed_methods("/runs/abc") == ("DELETE", "GET")
     assert allowed_methods("/runs/abc/def") == ()
+    assert allowed_methods("/snapshots/größe 1:2") == ("DELETE", "GET", "PATCH")
     assert allowed_methods("/") == ()
+
+
+def test_a_text_of_another_pattern_is_told_what_is_wanted() -> None:
+    """Nobody reads a UUID out of a regular expression."""
+    values = publication(source=None, zenml_snapshot="6f1c52b4-7b0e-5d8a-9a55-3f5a2f8e1c07").model_dump()
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(PublishRequest, values | {"zenml_snapshot": "nightly"})
+    (problem,) = caught.value.problems
+    assert problem.pointer == "/zenml_snapshot"
+    assert "Id, a UUID" in problem.detail

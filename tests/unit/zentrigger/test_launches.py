@@ -1,5 +1,6 @@
 """Launching: the request, and what ECS's answers mean."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
@@ -9,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from tests.factories import TASK, run
 from zentrigger.launcher import EcsLauncher
-from zentrigger.launches import Launcher, Network, Refused, Started, Unknown, launch, launch_request
+from zentrigger.launches import MAX_OVERRIDES, Launcher, Network, Refused, Started, Unknown, launch, launch_request
 from zentrigger.runs import Refusal, Run
 
 NETWORK = Network(("subnet-1",), ("sg-1",), "ENABLED")
@@ -30,6 +31,20 @@ def test_the_request_follows_from_the_record_alone() -> None:
     }
     assert len(tokens) == 4
     assert max(map(len, tokens)) <= 64
+
+
+def test_a_run_may_have_its_own_size() -> None:
+    """The task and its container, which the definition would else keep at its own; as ECS types them."""
+    plain = launch_request(run(status="starting"), cluster="c", network=NETWORK)["overrides"]
+    sized = run(status="starting", resources={"cpu": 8192, "memory": 61440})
+
+    overrides = launch_request(sized, cluster="c", network=NETWORK)["overrides"]
+
+    assert set(plain) == {"containerOverrides"}
+    assert "memory" not in plain["containerOverrides"][0]
+    assert (overrides["cpu"], overrides["memory"]) == ("8192", "61440")
+    assert overrides["containerOverrides"][0]["memory"] == 61440
+    assert len(json.dumps(overrides)) < MAX_OVERRIDES
 
 
 def _client_error(code: str, status: int, message: str = "said", **extra: Any) -> ClientError:

@@ -60,10 +60,33 @@ def test_a_free_slot_is_used_before_an_end_is_announced() -> None:
     bench.publisher.publish_end.side_effect = ConnectionError("no bus")
 
     with pytest.raises(ConnectionError):
-        bench.reconciler.run_changed(ended)
+        bench.reconciler.run_changed(ended.run_id)
 
     bench.runs.start.assert_called_once()
     bench.runs.mark_announced.assert_not_called()
+
+
+def test_a_run_that_waits_is_started_when_the_stream_shows_it() -> None:
+    """Also if the index does not show it yet."""
+    waiting = run(status="queued")
+    bench = Bench(waiting)
+    bench.runs.active.side_effect = lambda *_: ()
+
+    bench.reconciler.run_changed(waiting.run_id)
+
+    bench.runs.start.assert_called_once()
+
+
+def test_a_link_to_a_retry_does_not_wake_a_run_that_has_ended() -> None:
+    """It changes its head, which the stream shows: those who wait are looked at, and that is all."""
+    old = run(status="failed", ended_at=MOMENT, announced_at=MOMENT, retried_by="another")
+    bench = Bench(old)
+
+    bench.reconciler.run_changed(old.run_id)
+
+    assert bench.ended() == []
+    for untouched in (bench.publisher.publish_end, bench.runs.mark_announced, bench.tasks.stop, bench.tasks.run_task):
+        untouched.assert_not_called()
 
 
 def test_one_failing_run_does_not_keep_the_sweep_from_the_others() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zentrigger.settings import LifecycleSettings, SettingsError
+from zentrigger.settings import AdminSettings, LifecycleSettings, SettingsError
 
 GOOD = {
     "RUNS_TABLE": "runs",
@@ -32,3 +32,11 @@ def test_everything_missing_or_wrong_is_named_and_no_value_shown() -> None:
     for name in ("CLUSTER", "MAX_ACTIVE_RUNS", "SUBNETS"):
         assert name in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "read"), [(None, ()), ("", ()), ("a,b*", ("a", "b*"))])
+def test_a_stack_need_not_open_secrets(given: str | None, read: tuple[str, ...]) -> None:
+    """The parameter of the stack is empty unless an operator sets it."""
+    names = ("CATALOGUE_TABLE", "KEYS_TABLE", "TRIGGERS_TABLE", "TASK_DEFINITION", "SNAPSHOT_FAMILY")
+    environment = dict.fromkeys(names, "x") | ({} if given is None else {"PIPELINE_SECRET_ARNS": given})
+    assert AdminSettings.read(environment).pipeline_secret_arns == read

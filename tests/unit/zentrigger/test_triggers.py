@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.factories import MOMENT, TRAINING
+from tests.factories import MOMENT, TRAINING, content
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.submit import run_id_for_event
 from zentrigger.triggers import Trigger, TriggerDefinition, check_trigger, concerns, fields_of, render
@@ -59,6 +59,8 @@ def test_templates_are_filled_and_keep_types() -> None:
 def test_a_field_that_no_event_has_is_refused_when_saved() -> None:
     """Not when the first object arrives."""
     with pytest.raises(ValidationError, match=r"object\.name"):
+        trigger(parameters={"": "{object.name}"})
+    with pytest.raises(ValidationError, match=r"object\.name"):
         trigger(parameters={"data_url": "s3://{object.name}"})
     with pytest.raises(ValidationError, match="schedule"):
         TriggerDefinition.model_validate({"type": "schedule", "pipeline": "p", "prefix": "x"})
@@ -71,12 +73,31 @@ def test_a_field_that_no_event_has_is_refused_when_saved() -> None:
         ({"parameters": {"test_size": "{object.size}"}}, 0),
         ({"parameters": {"test_size": "big"}}, 1),
         ({"parameters": {"data": "s3://{bucket.name}"}}, 1),
+        ({"parameters": {"data_url": {"parameters": "{object.key}"}}}, 0),
         ({"steps": {"train": {"trees": "{object.size}"}}}, 1),
+        ({"steps": {"load_data": {"data_url": "s3://{bucket.name}/{object.key}"}}}, 0),
+        ({"steps": {"load_data": {"data_url": 7}}}, 1),
+        ({"steps": {"load_data": {"data_url": "{object.key}"}}, "parameters": {"data_url": "{object.key}"}}, 0),
+        ({"steps": {"load_data": {"data_url": "{object.key}"}}, "parameters": {"data_url": "{object.etag}"}}, 2),
     ],
 )
 def test_a_trigger_is_checked_against_its_pipeline(values: dict[str, Any], count: int) -> None:
     """What no event could make right is refused; values that wait for the event are not judged."""
     assert len(check_trigger(trigger(**values).definition, TRAINING)) == count
+
+
+def test_what_no_trigger_can_set_is_refused_also_as_a_template() -> None:
+    """Whatever the event gives: what the body computes, one of two steps, a step of a dynamic pipeline."""
+    definition = trigger(steps={"load_data": {"data_url": "{object.key}"}}).definition
+    steps = {name: step.model_dump() for name, step in TRAINING.steps.items()}
+
+    for changed in (
+        {"steps": steps | {"load_data": {"fixed": ["data_url"]}}},
+        {"steps": steps | {"again": {"fixed": ["url"], "passed": {"url": "data_url"}}}},
+        {"dynamic": True},
+    ):
+        assert len(check_trigger(definition, content(**changed))) == 1, changed
+    assert check_trigger(definition, TRAINING) == []
 
 
 def test_a_missing_parameter_is_seen_although_others_wait_for_the_event() -> None:

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from zenml import pipeline, step
+from pydantic import BaseModel
+from zenml import get_step_context, pipeline, step
 
 
 @step
@@ -20,7 +22,7 @@ def first() -> int:
 def raises(value: int, customer: str = "x") -> int:
     """Go wrong, deep down."""
     if value:
-        raise KeyError(f"no such customer: {customer}")
+        raise KeyError(f"no such customer: {customer}, as {os.environ.get('DATABASE_PASSWORD')}")
     return value
 
 
@@ -95,3 +97,43 @@ def scale(value: int, factor: int = 2) -> Annotated[int, "scaled"]:
 def scaling_pipeline() -> None:
     """Leave a parameter of a step at its default, which a run may set."""
     scale(first())
+
+
+class Person(BaseModel):
+    """A parameter with parts."""
+
+    name: str = "Ada"
+    born: date = date(1815, 12, 10)
+
+
+@step
+def describe(  # noqa: PLR0913, PLR0917 - one of each kind
+    pair: tuple[int, str], day: date, person: Person, folder: str, words: tuple[str, ...] = ("a",), size: int = 1
+) -> Annotated[dict[str, Any], "told"]:
+    """Tell what came in, and what is configured; and a secret."""
+    configuration = get_step_context().step_run.config
+    return {
+        "came": repr((pair, day, person.born, folder == os.environ["HOME"], words, size)),
+        "extra": configuration.extra,
+        "environment": os.environ.get("GREETING"),
+        "address": f"postgres://ada:{os.environ.get('DATABASE_PASSWORD')}@db",
+    }
+
+
+def leave_a_mark() -> None:
+    """Be a hook."""
+    Path(os.environ["MARK"]).touch()
+
+
+@pipeline(enable_cache=False)
+def shaped_pipeline(
+    day: date,
+    pair: tuple[int, str] = (1, "a"),
+    person: Person = Person(),  # noqa: B008 - as users write it
+    folder: str = "${HOME}",
+) -> None:
+    """Take what JSON has no form for; one of it is configured in code."""
+    describe(pair, day, person, folder)
+
+
+shaped_pipeline.configure(parameters={"pair": (2, "b")})

@@ -1,0 +1,136 @@
+"""What callers are shown of pipelines, snapshots and runs."""
+
+import json
+
+from tests.factories import MOMENT, TRAINING, content, pipeline, run, run_input, snapshot
+from zentrigger.catalogue import PublishedPipeline
+from zentrigger.discovery import Found
+from zentrigger.pointers import HistoryEntry, MovedChoice
+from zentrigger.publishing import Publication
+from zentrigger.runs import RunRecord
+from zentrigger.schema_changes import Change
+from zentrigger.track_record import TrackRecord, track_record
+from zentrigger.views import (
+    history_view,
+    pipeline_details,
+    pipeline_summary,
+    publication_view,
+    run_details,
+    run_summary,
+    snapshot_details,
+    snapshot_in_list,
+    snapshot_summary,
+)
+
+NO_RUNS = TrackRecord(None, 0, 0, 0)
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:p"
+CHANGE = Change(kind="removed", pointer="/parameters/x", breaking=True, detail="Gone.")
+
+
+def test_a_snapshot_is_shown_whole() -> None:
+    """Schemas, steps, configuration, image, secrets' variables and ARNs, an example, and how it went."""
+    one = run(snapshot="training_pipeline:2", status="succeeded", ended_at=MOMENT)
+    of = content(secrets={"TOKEN": SECRET}, resources={"cpu": 256, "memory": 512}, timeout_seconds=60)
+    shown = snapshot_details(Found(snapshot(of, 2, name="n", tags=("t",)), pipeline(newest=2), track_record([one])))
+
+    assert (shown["id"], shown["name"], shown["tags"], shown["newest"]) == ("training_pipeline:2", "n", ["t"], True)
+    for name in ("parameters_schema", "steps", "configuration", "image", "secrets", "resources", "timeout_seconds"):
+        assert shown[name] == of.model_dump(mode="json")[name]
+    assert shown["task_definition"].startswith("arn:")
+    assert shown["example"]["request"]["pipeline"] == "training_pipeline"
+    assert shown["runs"] == {
+        "last": {
+            "run_id": one.run_id,
+            "status": "succeeded",
+            "accepted_at": "2026-11-20T12:00:00.000000Z",
+            "ended_at": "2026-11-20T12:00:00.000000Z",
+        },
+        "succeeded": 1,
+        "ended": 1,
+        "success_rate": 1.0,
+        "looked_at": 1,
+    }
+    assert shown["links"]["self"] == "/snapshots/training_pipeline%3A2"
+    json.dumps(shown)
+
+
+def test_a_list_of_snapshots_has_no_schemas() -> None:
+    """But which is the newest."""
+    shown = snapshot_in_list(Found(snapshot(number=1).summary, pipeline(newest=2), NO_RUNS))
+    assert "parameters_schema" not in shown
+    assert shown["newest"] is False
+    assert shown["runs"]["success_rate"] is None
+    assert snapshot_summary(snapshot()) == snapshot_summary(snapshot().summary)
+
+
+def test_a_pipeline_is_shown_with_what_its_newest_snapshot_takes() -> None:
+    """All of that is null if every snapshot was deleted; the fields are the same."""
+    newest = snapshot(number=1, description="d")
+    whole = pipeline_details(Found(newest, pipeline(), NO_RUNS))
+    empty = pipeline_details(Found(None, pipeline(newest=None), NO_RUNS))
+    listed = pipeline_summary(Found(PublishedPipeline(pipeline(), newest.summary), pipeline(), NO_RUNS))
+
+    assert whole["parameters_schema"] == TRAINING.parameters_schema
+    assert (whole["name"], whole["description"], whole["snapshot"]["id"]) == (
+        "training_pipeline",
+        "d",
+        "training_pipeline:1",
+    )
+    assert listed == {name: whole[name] for name in listed}
+    assert set(empty) == set(whole)
+    assert (empty["snapshot"], empty["parameters_schema"], empty["example"]) == (None, None, None)
+
+
+def test_names_are_escaped_in_links() -> None:
+    """As the path takes them."""
+    odd = snapshot(content(pipeline="größe: [1]"), 3)
+    assert snapshot_summary(odd)["links"]["runs"] == "/snapshots/gr%C3%B6%C3%9Fe%3A%20%5B1%5D%3A3/runs"
+
+
+def test_a_publisher_is_told_what_changed_and_whom_it_breaks() -> None:
+    """The same stands in the history."""
+    done = Publication(
+        snapshot().summary,
+        newest=True,
+        created=True,
+        changes=(CHANGE,),
+        broken_triggers=("t",),
+        broken_names=("production",),
+    )
+    entry = HistoryEntry(
+        revision=3,
+        at=MOMENT,
+        by="k",
+        action="published",
+        snapshot=2,
+        newest=2,
+        previous=None,
+        moved=(MovedChoice(choice="production", before=None, after=2),),
+        changes=done.changes,
+        broken_triggers=done.broken_triggers,
+        omitted_triggers=3,
+        broken_names=done.broken_names,
+        write="secret of the store",
+    )
+    told, kept = publication_view(done), history_view("p", entry)
+
+    assert told["changes"] == [{"kind": "removed", "pointer": "/parameters/x", "breaking": True, "detail": "Gone."}]
+    assert told["breaks"] == {"triggers": ["t"], "snapshots": ["production"]}
+    assert (told["changes"], told["breaks"]) == (kept["changes"], kept["breaks"])
+    assert (kept["snapshot"], kept["newest"], kept["previous"]) == ("p:2", "p:2", None)
+    assert kept["moved"] == [{"choice": "production", "from": None, "to": "p:2"}]
+    assert kept["omitted_triggers"] == 3
+    assert "secret" not in json.dumps(kept)
+
+
+def test_a_run_is_shown_with_what_it_ran() -> None:
+    """Image, size, time limit, and the runs before and after it."""
+    head = run(retry_of="a", retried_by="b", resources={"cpu": 256, "memory": 512})
+    shown = run_details(
+        RunRecord(run=head, input=run_input(timeout_seconds=60, image="i@sha256:0", secrets={"T": "s"}))
+    )
+
+    assert (shown["retry_of"], shown["retried_by"]) == ("a", "b")
+    assert (shown["timeout_seconds"], shown["image"]) == (60, "i@sha256:0")
+    assert shown["resources"] == {"cpu": 256, "memory": 512}
+    assert run_summary(run())["resources"] is None
