@@ -38,6 +38,8 @@ _BUILD_OPTIONS = ("--isolation", "chroot", "--ulimit", "nofile=1024:1024", "--ul
 class Configuration:
     """What an image says of itself, as far as a container needs it."""
 
+    reference: str
+    """The image by the digest of its manifest."""
     user: str
     environment: dict[str, str]
     command: tuple[str, ...]
@@ -84,9 +86,11 @@ def copy_context(folder: Path) -> None:
 
 def configuration(tag: str = TAG) -> Configuration:
     """Read an image's configuration."""
-    document: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", tag))["OCIv1"]
+    inspected: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", tag))
+    document = inspected["OCIv1"]
     config = document["config"]
     return Configuration(
+        reference=f"{tag}@{inspected['FromImageDigest']}",
         user=config.get("User", ""),
         environment=dict(line.split("=", 1) for line in config.get("Env", ())),
         command=tuple(config.get("Cmd", ())),

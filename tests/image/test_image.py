@@ -135,7 +135,7 @@ def test_another_setting_of_a_tool_installs_nothing_anew(image: buildah.Configur
 def test_a_run_succeeds_in_the_image(image: buildah.Configuration, tmp_path: Path) -> None:
     """HTTP call, functions, task definition, container of the image on a read-only root, record, artifacts in S3."""
     runtime = ImageRuntime(tmp_path)
-    parameters = {"ImageUri": buildah.TAG}
+    parameters = {"ImageUri": image.reference}
     with Cloud(container_runtime=runtime, parameters=parameters, api_port=0, aws_port=0) as cloud:
         runtime.environment = cloud.environment
         headers = {"X-API-Key": _publish(cloud, tmp_path)}
