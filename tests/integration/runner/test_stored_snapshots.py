@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from zenml.config.pipeline_configurations import PipelineConfiguration
@@ -191,7 +190,7 @@ class Client:
 
 
 @pytest.mark.parametrize(("url", "advice"), [("https://zenml.example.com", "snapshot list"), ("", "ZenmlStoreUrl")])
-@pytest.mark.parametrize("name", ["nightly", str(uuid4())])
+@pytest.mark.parametrize("name", ["nightly", "0b9f7a52-5a0e-4f5e-9a51-6f3c1c1f3b7d"])
 def test_a_snapshot_that_is_not_stored_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, url: str, advice: str
 ) -> None:
