@@ -39,8 +39,8 @@ up: $(STAMP) ## keep the embedded AWS running; Ctrl-C ends it (SCHEDULE="rate(1 
 # --------------------------------------------------------------------------------------------------------- checking
 
 .PHONY: test
-test: $(STAMP) ## run all tests, in two processes (ARGS="-k name" for some, ARGS="-n 0" for one process)
-	@python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## run all tests (ARGS="-k name" for some)
+	@python -m pytest $(ARGS)
 
 # A ZenML server needs packages that nothing else here does: an environment of its own, from the same lock file.
 ZENML_SERVER_VENV := .local/zenml-server/venv

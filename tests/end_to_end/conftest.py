@@ -106,8 +106,7 @@ def processes(run_id: str) -> dict[int, str]:
     return found
 
 
-# Of the package, not of the session: only one embedded AWS can run in a process, and other tests start theirs.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Run the product with a user's own project on its image, and the schedule firing every minute."""
     project = tmp_path_factory.mktemp("project")
