@@ -70,9 +70,10 @@ def test_every_block_of_the_readme_does_what_it_says(product: Product, shell: di
 
 def test_every_block_about_snapshots_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
     """ZenML's walk-through among them: the pipeline, its snapshot, a run of it with parameters of steps."""
-    published, pipelines, snapshots, run, listed, *others = run_blocks("docs/snapshots.md", shell)
+    published, _careful, again, pipelines, snapshots, run, listed, *others = run_blocks("docs/snapshots.md", shell)
 
     assert "production" in published
+    assert "unchanged" in again
     assert [item["name"] for item in json.loads(pipelines)["items"]] == ["training_pipeline"]
     assert [item["name"] for item in json.loads(snapshots)["items"]] == ["production"]
     assert "nightly" in listed
