@@ -9,7 +9,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from zentrigger import wiring
 from zentrigger.cancel import cancel
 from zentrigger.errors import InvalidRequestError, Problem
-from zentrigger.http import authenticate, json_response, make_resolver, no_body, no_query, query_flag, read_body
+from zentrigger.http import (
+    authenticate,
+    json_response,
+    make_resolver,
+    no_body,
+    no_query,
+    path_parameter,
+    query_flag,
+    read_body,
+)
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
 from zentrigger.run_requests import RunRequest, SnapshotRunRequest, TutorialRequest
@@ -39,7 +48,7 @@ def post_snapshot_run(snapshot: str) -> Response[str]:
     """Run a snapshot, or say what would become of it."""
     caller = _caller()
     dry = query_flag(app.current_event, "dry_run")
-    snapshot_id = (app.current_event.path_parameters or {}).get("snapshot", snapshot)
+    snapshot_id = path_parameter(app.current_event, "snapshot", snapshot)
     asked = read_body(app.current_event, SnapshotRunRequest).to_run_request(snapshot_id)
     return _submit(caller, asked, dry=dry)
 

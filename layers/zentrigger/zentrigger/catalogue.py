@@ -333,3 +333,13 @@ def split_snapshot_id(text: str) -> tuple[str, int] | None:
     if not (pipeline and colon and number.isascii() and number.isdecimal() and len(number) <= NUMBER_DIGITS):
         return None
     return pipeline, int(number)
+
+
+def number_said(pipeline: str, choice: str) -> int | None:
+    """Give the number that a text says outright, by itself or in the id of a snapshot of this pipeline; else None."""
+    if choice.startswith(TAG_PREFIX):
+        return None
+    if choice.isascii() and choice.isdecimal():
+        return int(choice)
+    owner, number = split_snapshot_id(choice) or (None, None)
+    return number if owner == pipeline else None

@@ -97,6 +97,7 @@ def fit(content: SnapshotContent, parameters: Mapping[str, Any], steps: Mapping[
     whole = {parameter: next(iter(places.values())) for parameter, places in handed_on.items()} | dict(parameters)
     schema = content.parameters_schema
     problems += _against(schema, whole, "/parameters", f"pipeline {content.pipeline}", leave_out=handed_on)
+    values_alone = _validator(schema, required=False)
     for parameter, places in handed_on.items():
         if parameter in parameters:
             places[f"/parameters/{escaped(parameter)}"] = parameters[parameter]
@@ -104,7 +105,7 @@ def fit(content: SnapshotContent, parameters: Mapping[str, Any], steps: Mapping[
         problems += [
             Problem(place + path, detail)
             for place, value in places.items()
-            for path, detail in _wrong_value(schema, parameter, value)
+            for path, detail in _wrong_value(values_alone, schema, parameter, value)
         ]
     return Fit(whole, kept, tuple(problems))
 
@@ -116,7 +117,7 @@ def _sort_out(
     step = content.steps[name]
     for parameter, value in values.items():
         target = step.passed.get(parameter)
-        place = _place(name, parameter)
+        place = step_pointer(name, parameter)
         if target in _properties(content.parameters_schema):
             handed_on.setdefault(target, {})[place] = value
         elif parameter in (*step.fixed, *step.passed):
@@ -140,7 +141,10 @@ def _disagreements(content: SnapshotContent, parameter: str, places: Mapping[str
             for place, text in texts.items()
         ]
     others = {
-        _place(name, own) for name, step in content.steps.items() for own, of in step.passed.items() if of == parameter
+        step_pointer(name, own)
+        for name, step in content.steps.items()
+        for own, of in step.passed.items()
+        if of == parameter
     } - set(places)
     if not others or f"/parameters/{escaped(parameter)}" in places:
         return []
@@ -278,19 +282,21 @@ def _against(  # noqa: PLR0913 - private
         for name in values
         if name not in known
     ]
+    values_alone = _validator(schema, required=False)
     fitting = True
     for name, value in values.items():
         if name in known:
             wrong = [
                 Problem(f"{pointer}/{escaped(name)}{path}", detail)
-                for path, detail in _wrong_value(schema, name, value)
+                for path, detail in _wrong_value(values_alone, schema, name, value)
             ]
             problems += [] if name in leave_out else wrong
             fitting = fitting and not wrong
     if fitting:
         # What is said of all of them together: which must be there, above all.
         together = {name: value for name, value in values.items() if name in known}
-        errors = _validator(schema, required=required).iter_errors(together)
+        validator = _validator(schema, required=True) if required else values_alone
+        errors = validator.iter_errors(together)
         problems += [
             Problem(pointer + _path(error.instance_path), _shown(error.message))
             for error in itertools.islice(errors, _MOST)
@@ -306,9 +312,16 @@ def _required(schema: JsonSchema) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _wrong_value(schema: JsonSchema, name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
-    """Give what is wrong with one parameter's value: where in it, as a JSON pointer, and what."""
-    validator = _validator(schema, required=False)
+def _wrong_value(
+    validator: jsonschema_rs.Draft202012Validator,
+    schema: JsonSchema,
+    name: str,
+    value: Any,  # noqa: ANN401 - JSON of any shape
+) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with one parameter's value: where in it, as a JSON pointer, and what.
+
+    The validator is of the schema, without what must be there: compiling it costs more than checking a value.
+    """
     if validator.is_valid({name: value}):
         return
     depth = _depth(value)
@@ -347,7 +360,8 @@ def _path(parts: Iterable[str | int]) -> str:
     return "".join(f"/{escaped(str(part))}" for part in parts)
 
 
-def _place(step: str, parameter: str) -> str:
+def step_pointer(step: str, parameter: str) -> str:
+    """Give the JSON pointer of a step's parameter in a request."""
     return f"/steps/{escaped(step)}/parameters/{escaped(parameter)}"
 
 

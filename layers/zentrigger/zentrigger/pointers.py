@@ -14,9 +14,11 @@ from zentrigger.catalogue import (
     SnapshotChoice,
     SnapshotContent,
     SnapshotSummary,
+    number_said,
     split_snapshot_id,
 )
 from zentrigger.errors import InvalidRequestError, Problem
+from zentrigger.parameters import step_pointer
 from zentrigger.runs import Record
 from zentrigger.schema_changes import Change, compare
 from zentrigger.schema_references import escaped
@@ -60,19 +62,15 @@ def read_choice(pipeline: str, choice: SnapshotChoice | None) -> int | Pointer:
         return NEWEST
     if isinstance(choice, int):
         return choice
-    if choice.isascii() and choice.isdecimal():
-        return int(choice)
+    said = number_said(pipeline, choice)
+    if said is not None:
+        return said
     if choice.startswith(TAG_PREFIX):
         return Pointer("tag", choice.removeprefix(TAG_PREFIX))
     found = split_snapshot_id(choice)
     if found is None:
         return Pointer("name", choice)
-    owner, number = found
-    if owner != pipeline:
-        raise InvalidRequestError(
-            [Problem("/snapshot", f"{choice!r} is a snapshot of {owner!r}, not of {pipeline!r}.")]
-        )
-    return number
+    raise InvalidRequestError([Problem("/snapshot", f"{choice!r} is a snapshot of {found[0]!r}, not of {pipeline!r}.")])
 
 
 @dataclass(frozen=True)
@@ -236,13 +234,9 @@ def _awaited(definition: TriggerDefinition, old: SnapshotContent | None) -> set[
     for step, values in definition.steps.items():
         spec = old.steps.get(step) if old is not None else None
         for parameter in values:
-            if spec is not None and parameter in spec.passed and _step_value(step, parameter) in found:
+            if spec is not None and parameter in spec.passed and step_pointer(step, parameter) in found:
                 found.add(f"/parameters/{escaped(spec.passed[parameter])}")
     return found
-
-
-def _step_value(step: str, parameter: str) -> str:
-    return f"/steps/{escaped(step)}/parameters/{escaped(parameter)}"
 
 
 def _concerns(changed: str, value: str) -> bool:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, Strict
 
 from zentrigger.catalogue import (
     MAX_TIMEOUT_SECONDS,
-    TAG_PREFIX,
     PipelineName,
     SnapshotChoice,
     Tag,
+    number_said,
     split_snapshot_id,
 )
 from zentrigger.errors import NotFoundError, Problem
@@ -77,11 +77,10 @@ class RunRequest(_RunOptions):
 
     def _asked(self) -> dict[str, Any]:
         asked = super()._asked()
-        if isinstance(self.snapshot, str) and not self.snapshot.startswith(TAG_PREFIX):
-            number = self.snapshot.removeprefix(f"{self.pipeline}:")
-            if number.isascii() and number.isdecimal():
-                # An id, and a number as text, ask for the same as the number.
-                asked["snapshot"] = int(number)
+        # An id, and a number as text, ask for the same as the number.
+        number = number_said(self.pipeline, self.snapshot) if isinstance(self.snapshot, str) else None
+        if number is not None:
+            asked["snapshot"] = number
         return asked
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from zentrigger.catalogue import PipelineName, SnapshotChoice, SnapshotContent, Tag
 from zentrigger.errors import NotSettable, Problem, UnknownName
 from zentrigger.events import S3Arrival, ScheduleFired
-from zentrigger.parameters import check
+from zentrigger.parameters import check, step_pointer
 from zentrigger.runs import Record
 from zentrigger.schema_references import escaped
 from zentrigger.timestamps import Timestamp, to_text
@@ -160,7 +160,7 @@ def event_values(definition: TriggerDefinition) -> frozenset[str]:
     values = {f"/parameters/{escaped(name)}": value for name, value in definition.parameters.items()}
     for step, parameters in definition.steps.items():
         for name, value in parameters.items():
-            values[f"/steps/{escaped(step)}/parameters/{escaped(name)}"] = value
+            values[step_pointer(step, name)] = value
     return frozenset(pointer for pointer, value in values.items() if _fields(value))
 
 
