@@ -17,7 +17,7 @@ from runner.parent import Parent, Timing
 from runner.run_record import RecordError, RunRecord
 from runner.settings import Settings, SettingsError
 from runner.task_metadata import TaskMetadataError, read_task
-from zentrigger.run_store import NotClaimableError, RunStore
+from zentrigger.attempt_store import AttemptStore, NotClaimableError
 
 # From sysexits.h.
 EX_USAGE = 64
@@ -46,7 +46,7 @@ def main() -> int:
         config=Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}),
     )
     record = RunRecord(
-        RunStore(settings.runs_table, client), run_id=settings.run_id, attempt=settings.attempt, task_arn=task.arn
+        AttemptStore(settings.runs_table, client), run_id=settings.run_id, attempt=settings.attempt, task_arn=task.arn
     )
     parent = Parent(record, memory_limit=task.memory_limit, timing=Timing())
     parent.listen_for_stop()

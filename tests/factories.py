@@ -4,8 +4,11 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from zentrigger.attempt_store import AttemptStore
 from zentrigger.catalogue import Pipeline, PublishRequest, Snapshot, SnapshotContent
 from zentrigger.events import ContainerState, TaskState
+from zentrigger.run_listing import RunListing
+from zentrigger.run_store import RunStore
 from zentrigger.runs import Run, RunInput, Source
 from zentrigger.timestamps import to_text
 
@@ -47,6 +50,10 @@ TRAINING = SnapshotContent.model_validate(
         },
     }
 )
+
+
+class Runs(RunStore, AttemptStore, RunListing):
+    """The runs table from all its sides at once: the functions', the tasks' and the lists."""
 
 
 def content(**values: Any) -> SnapshotContent:

@@ -80,7 +80,7 @@ def list_runs() -> Response[str]:
     _authenticate()
     limit = _limit()
     asked = query_text(app.current_event, "pipeline", "status", "trigger", "tag")
-    found = wiring.run_store(wiring.status_settings().runs_table).page(
+    found = wiring.run_listing(wiring.status_settings().runs_table).page(
         limit=limit,
         pipeline=asked["pipeline"],
         trigger=asked["trigger"],

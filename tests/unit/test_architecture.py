@@ -13,6 +13,9 @@ DOMAIN = sorted((ROOT / "layers" / "zentrigger" / "zentrigger").rglob("*.py"))
 
 ADAPTERS = {
     "run_store",
+    "attempt_store",
+    "run_listing",
+    "run_reader",
     "catalogue_store",
     "trigger_store",
     "key_store",

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from zentrigger.catalogue import Pipeline, PublishedPipeline, Snapshot, SnapshotSummary, split_snapshot_id
 from zentrigger.catalogue_store import CatalogueStore, Page, no_pipeline, no_snapshot
 from zentrigger.pointers import HistoryEntry
-from zentrigger.run_store import RunStore
+from zentrigger.run_listing import RunListing
 from zentrigger.runs import Run
 from zentrigger.track_record import RUNS_LOOKED_AT, TrackRecord, track_record
 
@@ -25,7 +25,7 @@ class Found(Generic[T]):
 class Discovery:
     """Looks at the catalogue and at the runs, and changes nothing."""
 
-    def __init__(self, catalogue: CatalogueStore, runs: RunStore) -> None:
+    def __init__(self, catalogue: CatalogueStore, runs: RunListing) -> None:
         self._catalogue = catalogue
         self._runs = runs
 

@@ -116,6 +116,33 @@ def transact(client: "DynamoDBClient", actions: Sequence["TransactWriteItemTypeD
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
+def update_if(  # noqa: PLR0913 - what an update consists of
+    client: "DynamoDBClient",
+    table: str,
+    key: Item,
+    *,
+    expression: str,
+    names: Mapping[str, str],
+    values: Item,
+    condition: str,
+) -> bool:
+    """Update one item if a condition holds. False: it does not, and nothing was changed."""
+    try:
+        client.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression=expression,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
 def to_cursor(position: Mapping[str, Any]) -> str:
     """Give a place in a listing as opaque text that is safe in a URL."""
     return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")

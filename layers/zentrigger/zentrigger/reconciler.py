@@ -23,7 +23,8 @@ from zentrigger.lifecycle import (
     decide_stopped,
 )
 from zentrigger.observability import logger
-from zentrigger.run_store import ENDED, NoFreeSlotError, RunStore
+from zentrigger.run_items import ENDED
+from zentrigger.run_store import NoFreeSlotError, RunStore
 from zentrigger.runs import Run, RunStatus
 from zentrigger.timestamps import now
 

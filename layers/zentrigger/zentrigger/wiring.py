@@ -17,6 +17,7 @@ from zentrigger.launches import Network
 from zentrigger.log_reader import LogReader
 from zentrigger.publishing import Publisher
 from zentrigger.reconciler import Reconciler
+from zentrigger.run_listing import RunListing
 from zentrigger.run_store import RunStore
 from zentrigger.settings import (
     AdminSettings,
@@ -92,6 +93,12 @@ def run_store(table: str) -> RunStore:
 
 
 @cache
+def run_listing(table: str) -> RunListing:
+    """Give lists of runs."""
+    return RunListing(table, dynamodb())
+
+
+@cache
 def catalogue_store(table: str) -> CatalogueStore:
     """Give the catalogue."""
     return CatalogueStore(table, dynamodb())
@@ -149,7 +156,7 @@ def publisher() -> Publisher:
 def discovery() -> Discovery:
     """Give what finds pipelines and snapshots."""
     settings = status_settings()
-    return Discovery(catalogue_store(settings.catalogue_table), run_store(settings.runs_table))
+    return Discovery(catalogue_store(settings.catalogue_table), run_listing(settings.runs_table))
 
 
 def network(settings: LaunchSettings) -> Network:

@@ -12,8 +12,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.factories import Runs
 from tests.integration.runner.tasks import REPOSITORY, RUN_ID, Task
-from zentrigger.run_store import RunStore
 from zentrigger.runs import Run, RunInput, RunStatus, Source
 
 TABLE = "runs-of-a-whole-task"
@@ -82,7 +82,7 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
         status_at=moment,
         retention_days=1,
     )
-    store = RunStore(TABLE, client)
+    store = Runs(TABLE, client)
     told = RunInput(source="pipelines:training_pipeline", steps={"evaluate": {"secret": "never shown"}})
     store.create(run, told, max_active=1, max_waiting=0)
     environment = {

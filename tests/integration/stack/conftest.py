@@ -14,8 +14,7 @@ import requests
 
 from local.cloud import Cloud
 from local.containers import ManualRuntime
-from tests.factories import TRAINING
-from zentrigger.run_store import RunStore
+from tests.factories import TRAINING, Runs
 from zentrigger.runs import Report
 
 if TYPE_CHECKING:
@@ -65,9 +64,9 @@ class Stack:
         run: dict[str, Any] = answer.json()
         return run
 
-    def runs(self) -> RunStore:
+    def runs(self) -> Runs:
         """Give the runs' table, as the runner has it."""
-        return RunStore(self.cloud.stack.resources["RunsTable"].physical_id, self.client("dynamodb"))
+        return Runs(self.cloud.stack.resources["RunsTable"].physical_id, self.client("dynamodb"))
 
     def client(self, service: Any) -> Any:
         """Make a client of the embedded AWS."""

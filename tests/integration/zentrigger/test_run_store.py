@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.factories import MOMENT, TASK, run, run_input
+from tests.factories import MOMENT, TASK, Runs, run, run_input
+from zentrigger.attempt_store import NotClaimableError
 from zentrigger.capacity import Capacity
 from zentrigger.errors import InvalidRequestError, NotFoundError, QueueFullError
 from zentrigger.items import from_item, to_cursor
-from zentrigger.run_store import ENDED, Creation, NoFreeSlotError, NotClaimableError, RunStore
+from zentrigger.run_items import ENDED
+from zentrigger.run_store import Creation, NoFreeSlotError
 from zentrigger.runs import CONTRACT_VERSION, Progress, Refusal, Report, Run, RunInput, RunStatus, StepProgress
 
 if TYPE_CHECKING:
@@ -23,9 +25,9 @@ SUCCESS = Report(outcome="succeeded", steps=(StepProgress(name="load", status="c
 
 
 @pytest.fixture
-def store(dynamodb: "DynamoDBClient") -> RunStore:
+def store(dynamodb: "DynamoDBClient") -> Runs:
     """Give the store on each DynamoDB in turn."""
-    return RunStore("RunsTable", dynamodb)
+    return Runs("RunsTable", dynamodb)
 
 
 def counts(client: "DynamoDBClient") -> tuple[int, int]:
@@ -35,12 +37,12 @@ def counts(client: "DynamoDBClient") -> tuple[int, int]:
     return item.get("active_runs", 0), item.get("waiting_runs", 0)
 
 
-def create(store: RunStore, of: Run, *, max_active: int = 1, max_waiting: int | None = None) -> Creation:
+def create(store: Runs, of: Run, *, max_active: int = 1, max_waiting: int | None = None) -> Creation:
     """Record a run."""
     return store.create(of, run_input(parameters={"rate": 0.1}), max_active=max_active, max_waiting=max_waiting)
 
 
-def claimed(store: RunStore) -> Run:
+def claimed(store: Runs) -> Run:
     """Record a run and claim it."""
     created = create(store, run(), max_active=100).run
     store.claim(created.run_id, 1, TASK)
@@ -49,7 +51,7 @@ def claimed(store: RunStore) -> Run:
     return standing
 
 
-def test_a_first_run_starts_and_a_second_waits(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_first_run_starts_and_a_second_waits(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Record and slot are one."""
     first, second = create(store, run()), create(store, run())
 
@@ -58,7 +60,7 @@ def test_a_first_run_starts_and_a_second_waits(store: RunStore, dynamodb: "Dynam
     assert [found.run_id for found in store.active(RunStatus.QUEUED, 5)] == [second.run.run_id]
 
 
-def test_nobody_overtakes_the_waiting(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_nobody_overtakes_the_waiting(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """A free slot goes to the one who waits, not to the one who comes."""
     first = create(store, run()).run
     create(store, run())
@@ -69,7 +71,7 @@ def test_nobody_overtakes_the_waiting(store: RunStore, dynamodb: "DynamoDBClient
 
 
 @pytest.mark.parametrize("max_waiting", [0, 1])
-def test_a_full_queue_refuses_and_writes_nothing(store: RunStore, dynamodb: "DynamoDBClient", max_waiting: int) -> None:
+def test_a_full_queue_refuses_and_writes_nothing(store: Runs, dynamodb: "DynamoDBClient", max_waiting: int) -> None:
     """But the replay of a recorded run is given all the same."""
     first = run()
     create(store, first, max_waiting=max_waiting)
@@ -85,7 +87,7 @@ def test_a_full_queue_refuses_and_writes_nothing(store: RunStore, dynamodb: "Dyn
     assert create(store, first.model_copy(update={"accepted_at": datetime.now(UTC)}), max_waiting=max_waiting).replayed
 
 
-def test_a_replay_gives_the_run_as_it_stands(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_replay_gives_the_run_as_it_stands(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """And counts nothing."""
     original = claimed(store)
 
@@ -96,7 +98,7 @@ def test_a_replay_gives_the_run_as_it_stands(store: RunStore, dynamodb: "DynamoD
     assert counts(dynamodb) == (1, 0)
 
 
-def test_an_expired_record_is_none(store: RunStore) -> None:
+def test_an_expired_record_is_none(store: Runs) -> None:
     """DynamoDB deletes what has expired within days; until then it does not count."""
     old = run(retention_days=0)
     create(store, old)
@@ -112,7 +114,7 @@ def test_an_expired_record_is_none(store: RunStore) -> None:
     assert store.get(old.run_id) is not None
 
 
-def test_a_run_goes_its_way(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_run_goes_its_way(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Recorded, launched, claimed, in progress, reported, ended, announced; nothing is left but the record."""
     created = create(store, run()).run
     store.record_task(created, TASK)
@@ -136,7 +138,7 @@ def test_a_run_goes_its_way(store: RunStore, dynamodb: "DynamoDBClient") -> None
     assert store.active(RunStatus.RUNNING, 5) == ()
 
 
-def test_an_end_is_never_overwritten_nor_a_slot_given_back_twice(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_an_end_is_never_overwritten_nor_a_slot_given_back_twice(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Whoever comes second changes nothing."""
     running = claimed(store)
     assert store.end(running, RunStatus.FAILED, "first", None)
@@ -150,7 +152,7 @@ def test_an_end_is_never_overwritten_nor_a_slot_given_back_twice(store: RunStore
     assert counts(dynamodb) == (0, 0)
 
 
-def test_a_stale_look_does_not_end_a_run_that_has_reported(store: RunStore) -> None:
+def test_a_stale_look_does_not_end_a_run_that_has_reported(store: Runs) -> None:
     """The index may be behind: a report that came meanwhile is a reason to look again."""
     stale = claimed(store)
     store.report(stale.run_id, 1, TASK, SUCCESS)
@@ -158,7 +160,7 @@ def test_a_stale_look_does_not_end_a_run_that_has_reported(store: RunStore) -> N
     assert store.end(stale, RunStatus.FAILED, "result_missing", None) is None
 
 
-def test_a_cancel_that_came_meanwhile_refuses_a_success(store: RunStore) -> None:
+def test_a_cancel_that_came_meanwhile_refuses_a_success(store: Runs) -> None:
     """Success requires that nobody asked to cancel."""
     running = claimed(store)
     assert store.request_cancel(running)
@@ -166,7 +168,7 @@ def test_a_cancel_that_came_meanwhile_refuses_a_success(store: RunStore) -> None
     assert store.end(running, RunStatus.SUCCEEDED, None, None) is None
 
 
-def test_asking_to_cancel_again_changes_nothing(store: RunStore) -> None:
+def test_asking_to_cancel_again_changes_nothing(store: Runs) -> None:
     """The first request counts."""
     running = claimed(store)
     first = store.request_cancel(running)
@@ -177,13 +179,13 @@ def test_asking_to_cancel_again_changes_nothing(store: RunStore) -> None:
     assert store.head(running.run_id) == first
 
 
-def _ended(store: RunStore) -> Run:
+def _ended(store: Runs) -> Run:
     ended = store.end(create(store, run(), max_active=50).run, RunStatus.FAILED, "why", "because")
     assert ended is not None
     return ended
 
 
-def test_a_retry_and_its_run_name_each_other(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_retry_and_its_run_name_each_other(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Of the run that has ended nothing else changes: it is announced as before, stays so, and expires as before."""
 
     def attributes(of: Run) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def test_a_retry_and_its_run_name_each_other(store: RunStore, dynamodb: "DynamoD
     assert store.active(ENDED, 5) == ()
 
 
-def test_what_has_not_ended_is_not_repeated(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_what_has_not_ended_is_not_repeated(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Nor what is gone: neither the retry nor its slot is written, and nothing is made of the link."""
     starting, queued = create(store, run()).run, create(store, run()).run
 
@@ -224,7 +226,7 @@ def test_what_has_not_ended_is_not_repeated(store: RunStore, dynamodb: "DynamoDB
     assert (store.head(starting.run_id), store.head(queued.run_id), store.head("nobody")) == (starting, queued, None)
 
 
-def test_a_repeated_retry_is_a_replay_and_a_full_queue_writes_no_link(store: RunStore) -> None:
+def test_a_repeated_retry_is_a_replay_and_a_full_queue_writes_no_link(store: Runs) -> None:
     """What was there wins; what is refused leaves nothing."""
     ended = _ended(store)
     first = run(retry_of=ended.run_id)
@@ -240,7 +242,7 @@ def test_a_repeated_retry_is_a_replay_and_a_full_queue_writes_no_link(store: Run
     assert standing.retried_by == first.run_id
 
 
-def test_a_task_is_recorded_once_and_no_refusal_after_it(store: RunStore) -> None:
+def test_a_task_is_recorded_once_and_no_refusal_after_it(store: Runs) -> None:
     """What a stale reader or a second launch says does not replace the task that is known."""
     created = create(store, run()).run
     store.record_task(created, TASK)
@@ -252,7 +254,7 @@ def test_a_task_is_recorded_once_and_no_refusal_after_it(store: RunStore) -> Non
     assert (standing.task_arn, standing.refusal) == (TASK, None)
 
 
-def test_a_claim_proves_a_refusal_wrong(store: RunStore) -> None:
+def test_a_claim_proves_a_refusal_wrong(store: Runs) -> None:
     """The task that claims was started, whatever a repetition of its launch was told."""
     created = create(store, run()).run
     store.record_refusal(created, Refusal(launch=1, transient=False, reason="r", message="m"))
@@ -264,7 +266,7 @@ def test_a_claim_proves_a_refusal_wrong(store: RunStore) -> None:
     assert standing.refusal is None
 
 
-def test_a_record_of_a_later_contract_is_not_claimed(store: RunStore) -> None:
+def test_a_record_of_a_later_contract_is_not_claimed(store: Runs) -> None:
     """An old image does not guess what a newer record means, and says what to do. One of its own time is claimed."""
     later, own = (create(store, run(contract=CONTRACT_VERSION + more), max_active=2).run for more in (1, 0))
     with pytest.raises(NotClaimableError, match=f"contract .* publish {later.pipeline} again with an image of now"):
@@ -283,7 +285,7 @@ def test_what_an_assignment_holds_is_of_this_contract() -> None:
     )  # fmt: skip
 
 
-def test_a_head_that_cannot_be_read_hides_no_other(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_head_that_cannot_be_read_hides_no_other(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """Neither from the sweep nor from a list."""
     broken, sound = create(store, run(), max_active=5).run, create(store, run(), max_active=5).run
     dynamodb.update_item(
@@ -297,7 +299,7 @@ def test_a_head_that_cannot_be_read_hides_no_other(store: RunStore, dynamodb: "D
     assert [found.run_id for found in store.page(limit=5, pipeline=sound.pipeline).runs] == [sound.run_id]
 
 
-def test_many_are_all_seen(store: RunStore) -> None:
+def test_many_are_all_seen(store: Runs) -> None:
     """And no more than were asked for."""
     made = {create(store, run(), max_active=50).run.run_id for _ in range(12)}
     assert {found.run_id for found in store.active(RunStatus.STARTING, 100)} == made
@@ -312,7 +314,7 @@ def test_many_are_all_seen(store: RunStore) -> None:
         (lambda store, of: store.claim(of.run_id, 1, TASK + "0"), "running"),
     ],
 )
-def test_what_is_not_to_be_claimed(store: RunStore, prepare: Callable[[RunStore, Run], Any], said: str) -> None:
+def test_what_is_not_to_be_claimed(store: Runs, prepare: Callable[[Runs, Run], Any], said: str) -> None:
     """An ended, a cancelled and somebody else's run are not claimed."""
     created = create(store, run()).run
     prepare(store, created)
@@ -321,7 +323,7 @@ def test_what_is_not_to_be_claimed(store: RunStore, prepare: Callable[[RunStore,
         store.claim(created.run_id, 1, TASK)
 
 
-def test_claims_of_unknown_runs_and_other_attempts(store: RunStore) -> None:
+def test_claims_of_unknown_runs_and_other_attempts(store: Runs) -> None:
     """Are refused with their reason."""
     created = create(store, run()).run
     with pytest.raises(NotClaimableError, match="no run"):
@@ -330,7 +332,7 @@ def test_claims_of_unknown_runs_and_other_attempts(store: RunStore) -> None:
         store.claim(created.run_id, 2, TASK)
 
 
-def test_what_was_done_can_be_done_again(store: RunStore) -> None:
+def test_what_was_done_can_be_done_again(store: Runs) -> None:
     """A claim and a report whose answers were lost succeed when repeated."""
     running = claimed(store)
 
@@ -339,7 +341,7 @@ def test_what_was_done_can_be_done_again(store: RunStore) -> None:
     assert store.report(running.run_id, 1, TASK, SUCCESS)
 
 
-def test_older_attempts_change_nothing(store: RunStore) -> None:
+def test_older_attempts_change_nothing(store: Runs) -> None:
     """A writer of another attempt or task is fenced off."""
     running = claimed(store)
 
@@ -355,7 +357,7 @@ def test_older_attempts_change_nothing(store: RunStore) -> None:
     assert standing == running
 
 
-def test_a_refused_launch_waits_for_the_next(store: RunStore, dynamodb: "DynamoDBClient") -> None:
+def test_a_refused_launch_waits_for_the_next(store: Runs, dynamodb: "DynamoDBClient") -> None:
     """It gives its slot back, takes the next launch number, and forgets the refusal."""
     created = create(store, run()).run
     store.record_refusal(created, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
@@ -374,7 +376,7 @@ def test_a_refused_launch_waits_for_the_next(store: RunStore, dynamodb: "DynamoD
     assert store.head(created.run_id) == started
 
 
-def test_no_slot_and_moved_on_are_told_apart(store: RunStore) -> None:
+def test_no_slot_and_moved_on_are_told_apart(store: Runs) -> None:
     """A full stack is a reason to stop trying; a run that moved on is not."""
     first, second = create(store, run()).run, create(store, run()).run
     with pytest.raises(NoFreeSlotError):
@@ -384,7 +386,7 @@ def test_no_slot_and_moved_on_are_told_apart(store: RunStore) -> None:
     assert store.head(first.run_id) == first
 
 
-def test_lists_page_newest_first_over_months(store: RunStore) -> None:
+def test_lists_page_newest_first_over_months(store: Runs) -> None:
     """Over the border of months, by pipeline, trigger, status and tag, each run once."""
     newest = datetime.now(UTC).replace(day=2)
     moments = [newest - timedelta(days=20 * number) for number in range(7)]
@@ -422,7 +424,7 @@ def test_lists_page_newest_first_over_months(store: RunStore) -> None:
         assert everything(limit, status=RunStatus.QUEUED) == names[5:]
 
 
-def test_cursors_of_other_lists_are_refused(store: RunStore) -> None:
+def test_cursors_of_other_lists_are_refused(store: Runs) -> None:
     """With a sentence, not with DynamoDB's."""
     for _ in range(2):
         create(store, run())
@@ -441,11 +443,11 @@ class TestAtOnce:
     """What many do at once, on DynamoDB Local."""
 
     @pytest.fixture
-    def store(self, dynamodb_local: "DynamoDBClient") -> RunStore:
+    def store(self, dynamodb_local: "DynamoDBClient") -> Runs:
         """Give the store on DynamoDB Local."""
-        return RunStore("RunsTable", dynamodb_local)
+        return Runs("RunsTable", dynamodb_local)
 
-    def test_one_key_makes_one_run(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+    def test_one_key_makes_one_run(self, store: Runs, dynamodb_local: "DynamoDBClient") -> None:
         """64 callers with the same run id: one creates, all get the same run."""
         wanted = run()
         with ThreadPoolExecutor(32) as pool:
@@ -466,7 +468,7 @@ class TestAtOnce:
         }
         assert counts(dynamodb_local) == (1, 0)
 
-    def test_slots_are_never_oversold(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+    def test_slots_are_never_oversold(self, store: Runs, dynamodb_local: "DynamoDBClient") -> None:
         """60 runs against 5 slots: 5 start, the rest wait; then everybody ends and everybody starts, 5 at a time."""
         with ThreadPoolExecutor(20) as pool:
             created = list(pool.map(lambda _: create(store, run(), max_active=5).run, range(60)))
@@ -488,7 +490,7 @@ class TestAtOnce:
         assert counts(dynamodb_local) == (0, 0)
         assert len(store.active(ENDED, 100)) == 60
 
-    def test_one_of_many_claims_wins(self, store: RunStore) -> None:
+    def test_one_of_many_claims_wins(self, store: Runs) -> None:
         """32 tasks want one attempt."""
         created = create(store, run()).run
 
@@ -502,7 +504,7 @@ class TestAtOnce:
         with ThreadPoolExecutor(32) as pool:
             assert sum(pool.map(claim, range(32))) == 1
 
-    def test_cancel_against_end(self, store: RunStore, dynamodb_local: "DynamoDBClient") -> None:
+    def test_cancel_against_end(self, store: Runs, dynamodb_local: "DynamoDBClient") -> None:
         """Whichever comes first, the other is told; a success and a request to cancel never stand together."""
         for _ in range(10):
             running = claimed(store)

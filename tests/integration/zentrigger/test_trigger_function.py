@@ -12,12 +12,11 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from tests.factories import TASK, TRAINING, publication
+from tests.factories import TASK, TRAINING, Runs, publication
 from tests.publishers import publisher
 from zentrigger import wiring
 from zentrigger.key_store import KeyStore
 from zentrigger.launches import Started
-from zentrigger.run_store import RunStore
 from zentrigger.runs import RunStatus
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Function:
 
     def __init__(self, client: "DynamoDBClient", handler: Callable[..., Any], ecs: Mock) -> None:
         self.client, self.ecs = client, ecs
-        self.runs = RunStore("RunsTable", client)
+        self.runs = Runs("RunsTable", client)
         _, self._key = KeyStore("KeysTable", client).create("tests", ("run",))
         self._handler = handler
 

@@ -8,7 +8,7 @@ from runner import __main__ as program
 from runner.parent import Parent
 from runner.settings import Settings, SettingsError
 from runner.task_metadata import Task, TaskMetadataError, _task, read_task
-from zentrigger.run_store import NotClaimableError, RunStore
+from zentrigger.attempt_store import AttemptStore, NotClaimableError
 
 ENVIRONMENT = {
     "RUN_ID": "r",
@@ -66,7 +66,7 @@ def test_a_run_that_is_not_to_be_claimed_is_left_alone(
     for name, value in {**ENVIRONMENT, **aws}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(program, "read_task", lambda _uri: Task("arn:t", None))
-    monkeypatch.setattr(RunStore, "claim", refuse)
+    monkeypatch.setattr(AttemptStore, "claim", refuse)
     monkeypatch.setattr(Parent, "listen_for_stop", lambda _self: None)
     assert program.main() == 0
     assert "it is cancelled" in caplog.text

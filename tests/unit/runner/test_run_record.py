@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from runner.run_record import RecordError, RunRecord
-from zentrigger.run_store import NotClaimableError
+from zentrigger.attempt_store import NotClaimableError
 from zentrigger.runs import Assignment, Output, Progress, Report
 from zentrigger.timestamps import now
 

@@ -13,7 +13,7 @@ from tests.unit.template.view import ROOT, Json, View, named
 from zentrigger import settings
 from zentrigger.api import OPERATIONS
 from zentrigger.launches import Network, launch_request
-from zentrigger.run_store import _head
+from zentrigger.run_items import head_item
 
 GATEWAY_SECONDS = 30
 """API Gateway gives up on a function after that (AWS: Quotas for HTTP APIs)."""
@@ -296,7 +296,7 @@ def keys(view: View) -> Problems:
         if KEYS.get(place) != found.get(place):
             name = place[0] if place[1] is None else f"{place[0]}, index {place[1]}"
             yield f"{name}: its key is {found.get(place)}, and the stores use {KEYS.get(place)}"
-    head = set(_head(factories.run()))
+    head = set(head_item(factories.run()))
     for (name, index), attributes in found.items():
         if index is not None:
             for attribute in set(attributes) - head - {"trigger"}:

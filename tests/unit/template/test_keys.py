@@ -16,7 +16,6 @@ from zentrigger.catalogue_store import CatalogueStore, CatalogueWrite
 from zentrigger.errors import NotFoundError
 from zentrigger.key_store import KeyStore
 from zentrigger.pointers import Rewrite
-from zentrigger.run_store import RunStore
 from zentrigger.runs import RunStatus
 from zentrigger.task_definitions import TaskDefinitions
 from zentrigger.trigger_store import TriggerStore
@@ -91,21 +90,21 @@ def found_definition(client: "DynamoDBClient") -> None:
 
 
 USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
-    "a run": ("RunsTable", lambda client: RunStore("RunsTable", client).get("r")),
-    "a head": ("RunsTable", lambda client: RunStore("RunsTable", client).head("r")),
-    "active runs": ("RunsTable", lambda client: RunStore("RunsTable", client).active("queued", 1)),
-    "runs of a pipeline": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1, pipeline="p")),
-    "runs of a trigger": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1, trigger="t")),
-    "runs of a month": ("RunsTable", lambda client: RunStore("RunsTable", client).page(limit=1)),
+    "a run": ("RunsTable", lambda client: factories.Runs("RunsTable", client).get("r")),
+    "a head": ("RunsTable", lambda client: factories.Runs("RunsTable", client).head("r")),
+    "active runs": ("RunsTable", lambda client: factories.Runs("RunsTable", client).active("queued", 1)),
+    "runs of a pipeline": ("RunsTable", lambda client: factories.Runs("RunsTable", client).page(limit=1, pipeline="p")),
+    "runs of a trigger": ("RunsTable", lambda client: factories.Runs("RunsTable", client).page(limit=1, trigger="t")),
+    "runs of a month": ("RunsTable", lambda client: factories.Runs("RunsTable", client).page(limit=1)),
     "recording a run": (
         "RunsTable",
-        lambda client: RunStore("RunsTable", client).create(
+        lambda client: factories.Runs("RunsTable", client).create(
             starting(), factories.run_input(), max_active=1, max_waiting=1
         ),
     ),
     "ending a run": (
         "RunsTable",
-        lambda client: RunStore("RunsTable", client).end(starting(), RunStatus.FAILED, "r", "m"),
+        lambda client: factories.Runs("RunsTable", client).end(starting(), RunStatus.FAILED, "r", "m"),
     ),
     "a pipeline": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipeline("p")),
     "pipelines": ("CatalogueTable", lambda client: CatalogueStore("CatalogueTable", client).pipelines(limit=1)),

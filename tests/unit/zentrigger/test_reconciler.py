@@ -9,7 +9,8 @@ import pytest
 from tests.factories import MOMENT, TASK, run, stopped_task
 from zentrigger.launches import Network, Refused, Started
 from zentrigger.reconciler import Reconciler, SweepError
-from zentrigger.run_store import ENDED, NoFreeSlotError, RunStore
+from zentrigger.run_items import ENDED
+from zentrigger.run_store import NoFreeSlotError, RunStore
 from zentrigger.runs import Run, RunRecord, RunStatus, Verdict
 
 

@@ -1,0 +1,67 @@
+"""A run's items: head and parts, as the runs table has them, and for how long."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from zentrigger.items import from_item, to_item
+from zentrigger.runs import Run
+from zentrigger.timestamps import now, to_text
+
+ENDED = "ended"
+"""Value of `active` on a head that has ended and whose end has not been announced."""
+
+PARTS_KEPT_LONGER = timedelta(days=30)
+"""How much longer the parts of a record are kept: they count from its acceptance, the head from the end."""
+
+# Not the functions' logger: this module is the task's, too, which has no Lambda toolbox.
+_log = logging.getLogger(__name__)
+
+
+def head_key(run_id: str) -> dict[str, Any]:
+    """Give the key of a run's head."""
+    return to_item({"run_id": run_id, "part": "head"})
+
+
+def head_item(run: Run) -> dict[str, Any]:
+    """Give a head with the attributes that the indexes are made of."""
+    accepted = to_text(run.accepted_at)
+    head = {
+        **run.model_dump(mode="json", exclude_none=True),
+        "part": "head",
+        "month": accepted[:7],
+        "created": f"{accepted}#{run.run_id}",
+    }
+    if not run.status.final:
+        head["active"] = run.status.value
+    elif run.announced_at is None:
+        head["active"] = ENDED
+    return head
+
+
+def readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
+    """Give the heads that can be read; one that cannot must not hide the others."""
+    for item in items:
+        values = from_item(item)
+        try:
+            yield Run.model_validate(values)
+        except ValidationError:
+            _log.exception("the head of run %s cannot be read", values.get("run_id"))
+
+
+def expired(run: Run) -> bool:
+    """Tell whether a run's record has expired; DynamoDB deletes it within days (AWS: "Using time to live")."""
+    return run.expires_at is not None and run.expires_at < now().timestamp()
+
+
+def parts_expire_at(run: Run) -> int:
+    """Give when the other parts of a run's record expire, in epoch seconds."""
+    return int((run.accepted_at + timedelta(days=run.retention_days) + PARTS_KEPT_LONGER).timestamp())
+
+
+def part_body(part: Mapping[str, Any] | None, run: Run) -> str | None:
+    """Give the body of a part, if it is of the run's present attempt."""
+    return str(part["body"]) if part is not None and part["attempt"] == run.attempt else None
