@@ -33,8 +33,9 @@ demo: $(STAMP) ## show the whole path on this machine: HTTP, S3, a refusal (3 mi
 	@python -m local.demo
 
 .PHONY: up
-up: $(STAMP) ## keep the embedded AWS running; Ctrl-C ends it (SCHEDULE="rate(1 minute)", PIPELINES=/your/project)
-	@python -m local up $(if $(SCHEDULE),--schedule "$(SCHEDULE)") $(if $(PIPELINES),--pipelines "$(PIPELINES)")
+up: $(STAMP) ## keep the embedded AWS running; Ctrl-C ends it (SCHEDULE="rate(1 minute)", PIPELINES=/your/project, FAULTS=help)
+	@python -m local up $(if $(SCHEDULE),--schedule "$(SCHEDULE)") $(if $(PIPELINES),--pipelines "$(PIPELINES)") \
+		$(if $(FAULTS),--faults "$(FAULTS)")
 
 # --------------------------------------------------------------------------------------------------------- checking
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from local.cloud import DEFAULT_API_PORT, DEFAULT_AWS_PORT, Cloud
 from local.errors import TemplateError
+from local.faults import Faults, FaultSpecError, what_there_is
 from local.images import ImageError
 from local.prepare import SCHEDULED_TRIGGER, PreparationError, prepare_stack
 
@@ -33,6 +34,9 @@ class _Interruption(Exception):  # noqa: N818 - no error: somebody wants it to e
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status."""
     options = _parser().parse_args(arguments)
+    if options.faults == "help":
+        print(what_there_is())
+        return EXIT_OK
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in ("werkzeug", "botocore", "samtranslator", "moto"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -41,16 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters["ScheduleExpression"] = options.schedule
     try:
         cloud = Cloud(
-            parameters=parameters, sources=options.pipelines, api_port=options.api_port, aws_port=options.aws_port
+            parameters=parameters,
+            sources=options.pipelines,
+            api_port=options.api_port,
+            aws_port=options.aws_port,
+            faults=Faults.parse(options.faults),
         )
-    except ImageError as error:
+    except (FaultSpecError, ImageError) as error:
         print(f"The embedded AWS cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     stop = _Stop(cloud)
     try:
         print("Starting the embedded AWS (the first time it builds layers and an image) …", flush=True)
         with cloud:
-            prepared = prepare_stack(cloud, lambda text: print(f"{text} …", flush=True))
+            with cloud.faults.suspended():
+                prepared = prepare_stack(cloud, lambda text: print(f"{text} …", flush=True))
             print(_welcome(cloud, prepared.api_key), flush=True)
             stop.wait()
             print("Stopping; once more to kill …", flush=True)
@@ -107,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
         "--parameter", type=_parameter, action="append", default=[], metavar="KEY=VALUE", help="a stack parameter"
     )
     up.add_argument("--schedule", metavar="EXPRESSION", help='when the scheduled trigger fires, as "rate(1 minute)"')
+    up.add_argument(
+        "--faults",
+        metavar="SPEC",
+        default=os.environ.get("FAULTS", ""),
+        help='what goes wrong, as "ecs.RunTask.lost_answer=0.2,events.repeat=0.3,seed=7"; "help" lists what can '
+        "(default: the environment's FAULTS)",
+    )
     return parser
 
 
@@ -135,6 +151,12 @@ def _welcome(cloud: Cloud, key: str) -> str:
     shown = ("ZENTRIGGER_API_URL", "ZENTRIGGER_API_KEY", "DATA_BUCKET", *names)
     exports = "\n".join(f"export {name}={shlex.quote(environment[name])}" for name in shown)
     programs = shlex.quote(str(Path(sys.executable).parent))
+    told = str(cloud.faults)
+    faults = (
+        ""
+        if told == "none"
+        else f"\n  Faults   (seed {cloud.faults.seed})\n           " + told.replace("\n", "\n           ")
+    )
     body = '{"pipeline": "training_pipeline", "parameters": {"model_type": "random_forest"}}'
     return f"""
 The embedded AWS is up. Ctrl-C ends it.
@@ -142,7 +164,7 @@ The embedded AWS is up. Ctrl-C ends it.
   API      {cloud.api_url}
   Key      {key}
   AWS      {cloud.endpoint_url}
-  Logs     {cloud.log_folder} (functions/, tasks/, access.log)
+  Logs     {cloud.log_folder} (functions/, tasks/, access.log){faults}
 
 For another terminal (the `zentrigger` command is in .venv/bin; the `aws` command you install yourself):
 export PATH={programs}:"$PATH"

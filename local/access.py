@@ -37,6 +37,11 @@ def access_key_id(role_arn: str) -> str:
     return f"{_KEY_PREFIX}{role_arn.rpartition('/')[2]}"
 
 
+def is_of_role(request: Request) -> bool:
+    """Whether a function or a task of the stack makes the request, and not an operator."""
+    return _key_of(request).startswith(_KEY_PREFIX)
+
+
 class AccessControl:
     """Judges the requests of the stack's functions and tasks. Raises TemplateError for a role that it cannot judge."""
 
@@ -70,9 +75,9 @@ class AccessControl:
 
     def guard(self, service: str, request: Request, answer: Callable[[str, Request], Response]) -> Response:
         """Answer the request, or refuse it."""
-        key = _key_of(request)
-        if not key.startswith(_KEY_PREFIX):
+        if not is_of_role(request):
             return answer(service, request)
+        key = _key_of(request)
         logical_id, statements = self._roles.get(key, (key, ()))
         try:
             calls = calls_of(service, request, self._surroundings)

@@ -20,6 +20,7 @@ from local.ecs import Ecs, EcsError
 from local.endpoint import AwsEndpoint
 from local.errors import TemplateError
 from local.events import Clock, EventBus, read_rules, utc_now
+from local.faults import Faults
 from local.function_log import FunctionLog
 from local.functions import Functions, asynchronous_settings, deploy_functions
 from local.gateway import Gateway, read_stage
@@ -32,7 +33,7 @@ from local.permissions import require_task_permissions
 from local.sam import read_template
 from local.sources import Source, connect_sources
 from local.task_definitions import TaskDefinitions
-from local.task_neighbours import TaskNeighbours
+from local.task_neighbours import TaskNeighbours, capacity_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +81,7 @@ class Cloud:
     `parameters` are the stack's. `sources` are folders with pipelines of a user's own, for the tasks' image. The
     ports are taken if they are free, others if not (0: any). With `functions=False` nothing of the stack runs but
     tables, buckets, queues, event rules and ECS: for tests that run the handlers themselves. `container_runtime`
-    replaces the processes that tasks are.
+    replaces the processes that tasks are. `faults` may also be set while it runs, at the attribute of that name.
     """
 
     def __init__(  # noqa: PLR0913 - settings, all by name, all with defaults
@@ -97,6 +98,7 @@ class Cloud:
         container_runtime: ContainerRuntime | None = None,
         state_folder: Path | None = None,
         clock: Clock = utc_now,
+        faults: Faults | None = None,
     ) -> None:
         self._template = template.resolve()
         self._parameters = dict(parameters or {})
@@ -107,6 +109,7 @@ class Cloud:
         self._with_functions = functions
         self._container_runtime = container_runtime
         self._clock = clock
+        self.faults = Faults() if faults is None else faults
         self._state_folder = (state_folder or self._template.parent / ".local").absolute()
         self._folder = self._state_folder / "instances" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(self):x}"
         self._closers: list[tuple[str, Callable[[], None]]] = []
@@ -226,6 +229,8 @@ class Cloud:
     def _connect(self) -> None:
         """Connect the stack's parts, from the ones that are called to the ones that call."""
         stack = self.stack
+        self.faults.use_timers()
+        self._endpoint.faults = self.faults
         require_task_permissions(stack)
         self._task_definitions = TaskDefinitions(
             region=self._region, account_id=stack.account_id, shown_image=self._shown_image, clock=self._clock
@@ -256,7 +261,12 @@ class Cloud:
         invoked = self.functions or self.recorded
         self._endpoint.functions = invoked
         self.bus = EventBus(
-            stack, read_rules(stack, start=self._clock()), clients=self.clients, functions=invoked, clock=self._clock
+            stack,
+            read_rules(stack, start=self._clock()),
+            clients=self.clients,
+            functions=invoked,
+            clock=self._clock,
+            faults=self.faults,
         )
         sources = connect_sources(
             stack, backend=self.backend, endpoint=self._endpoint, clients=self.clients, functions=invoked
@@ -268,6 +278,7 @@ class Cloud:
                 self._gateway.connect(stack, stage, self.functions, FunctionLog(self.log_folder / "access.log"))
         self.bus.start()
         self._closers.append(("The event bus", self.bus.close))
+        self._closers.append(("What faults have put off", self.faults.close))
         self._endpoint.event_buckets = frozenset(
             bucket.physical_id for bucket in stack.of_kind("AWS::S3::Bucket") if sends_events(bucket)
         )
@@ -290,8 +301,10 @@ class Cloud:
             runtime=runtime,
             task_definition=self._task_definitions.find,
             cluster_exists=self._neighbours.cluster_exists,
+            capacity_providers=lambda cluster: capacity_providers(self.stack, cluster),
             publish=self._publish,
             clock=self._clock,
+            faults=self.faults,
         )
         self._endpoint.tasks = self.ecs
 

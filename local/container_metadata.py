@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from local.http_server import HttpServer, Request, Response
@@ -25,11 +26,11 @@ class MetadataServer:
         self._server = HttpServer(self._answer, name="task metadata")
         self._server.start()
 
-    def add(self, task: Task, image_digest: str) -> str:
-        """Serve a task from now on; return its ECS_CONTAINER_METADATA_URI_V4."""
+    def add(self, task: Task, image_digest: str, pull_started_at: datetime | None = None) -> str:
+        """Serve a task whose image is there and that starts now; return its ECS_CONTAINER_METADATA_URI_V4."""
         path = f"/v4/{task.task_id}-{time.time_ns() % 10**10:010}"
         with self._lock:
-            self._tasks[path] = describe(task, image_digest)
+            self._tasks[path] = describe(task, image_digest, pull_started_at or task.created_at, datetime.now(UTC))
         return f"{self._server.url}{path}"
 
     def remove(self, uri: str) -> None:
@@ -51,10 +52,10 @@ class MetadataServer:
         return Response(200, [("Content-Type", "application/json")], json.dumps(document).encode())
 
 
-def describe(task: Task, image_digest: str) -> dict[str, Any]:
+def describe(task: Task, image_digest: str, pull_started_at: datetime, started_at: datetime) -> dict[str, Any]:
     """Return what `/task` answers while the task runs."""
     container = task.container
-    now = task.created_at.isoformat().replace("+00:00", "Z")
+    now = _rfc3339(started_at)
     return {
         "Cluster": task.cluster_arn,
         "TaskARN": task.arn,
@@ -63,7 +64,7 @@ def describe(task: Task, image_digest: str) -> dict[str, Any]:
         "DesiredStatus": "RUNNING",
         "KnownStatus": "RUNNING",
         "Limits": {"CPU": task.cpu / 1024, "Memory": task.memory},
-        "PullStartedAt": now,
+        "PullStartedAt": _rfc3339(pull_started_at),
         "PullStoppedAt": now,
         "AvailabilityZone": task.availability_zone,
         "LaunchType": task.launch_type,
@@ -93,3 +94,10 @@ def describe(task: Task, image_digest: str) -> dict[str, Any]:
             },
         ],
     }
+
+
+def _rfc3339(moment: datetime) -> str:
+    """Write a time as the ECS agent does (Go's RFC3339Nano): in UTC, with nanoseconds, without zeros at its end."""
+    seconds = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f"{moment.microsecond:06}{time.time_ns() % 1000:03}".rstrip("0")
+    return f"{seconds}.{fraction}Z" if fraction else f"{seconds}Z"

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -87,7 +88,7 @@ class ProcessRuntime:
             process.thread.start()
 
     def stop(self, task_id: str, timeout_seconds: float) -> None:
-        """Send SIGTERM to the task's main process and kill what is left after the timeout. Returns at once."""
+        """Send SIGTERM to the task's main process and kill what is left after the timeout; 0: kill. Returns at once."""
         with self._lock:
             process = self._processes.get(task_id)
         if process:
@@ -129,12 +130,13 @@ class _TaskProcess:
 
     def stop(self, timeout_seconds: float) -> None:
         with self._lock:
-            if self._stopping or self._ended.is_set():
+            if self._ended.is_set() or (self._stopping and timeout_seconds > 0):
                 return
             self._stopping = True
             if self._process is None:  # nothing to stop yet, and it will not be started
                 return
-            self._process.send_signal(signal.SIGTERM)
+            if timeout_seconds > 0:
+                self._process.send_signal(signal.SIGTERM)
         threading.Thread(target=self._kill_after, args=(timeout_seconds,), name="stop timeout", daemon=True).start()
 
     def kill(self) -> None:
@@ -171,13 +173,14 @@ class _TaskProcess:
         task = self._task
         if len(task.definition["containerDefinitions"]) > 1:
             return ContainerExit(None, "ResourceInitializationError: this machine runs one container a task")
+        pull_started_at = datetime.now(UTC)
         try:
             image = self._runtime.images.resolve(task.container.image)
         except ImageError as error:
             return ContainerExit(None, f"CannotPullContainerError: failed to resolve ref {error}")
         self._folder.mkdir(parents=True)
         root = self._runtime.images.unpack(image, self._folder)
-        metadata_uri = self._runtime.metadata.add(task, image.digest)
+        metadata_uri = self._runtime.metadata.add(task, image.digest, pull_started_at)
         try:
             environment = self._environment(root.environment, metadata_uri)
         except SecretError as error:
@@ -362,12 +365,12 @@ class ManualRuntime:
             self._callbacks[task.task_id] = (on_exit, on_running)
 
     def stop(self, task_id: str, timeout_seconds: float) -> None:
-        """Remember that it was asked for."""
+        """Remember that it was asked for. With a timeout of 0, which is SIGKILL at once, any task ends."""
         with self._lock:
             self.stops.append((task_id, timeout_seconds))
             live = task_id in self._callbacks
-        if self._obedient and live:
-            self.exit(task_id, 143 if task_id in self._running else None)
+        if live and (self._obedient or timeout_seconds == 0):
+            self.exit(task_id, (143 if timeout_seconds else 137) if task_id in self._running else None)
 
     def close(self) -> None:
         """Forget everything; no callback comes any more."""

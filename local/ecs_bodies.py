@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def new_body(task: Task, request: dict[str, Any]) -> dict[str, Any]:
     """Return a task as DescribeTasks shows it before anything has happened to it."""
-    configuration = request["networkConfiguration"]["awsvpcConfiguration"]
     address = f"10.0.{random.randrange(4)}.{random.randrange(4, 255)}"  # noqa: S311 - no secret
     attachment = str(uuid.uuid4())
     overrides = copy.deepcopy(request.get("overrides") or {})
@@ -32,7 +31,7 @@ def new_body(task: Task, request: dict[str, Any]) -> dict[str, Any]:
                 "type": "ElasticNetworkInterface",
                 "status": "PRECREATED",
                 "details": [
-                    {"name": "subnetId", "value": configuration["subnets"][0]},
+                    {"name": "subnetId", "value": task.subnet},
                     {"name": "networkInterfaceId", "value": f"eni-{uuid.uuid4().hex[:17]}"},
                     {"name": "privateIPv4Address", "value": address},
                 ],
@@ -73,9 +72,8 @@ def new_body(task: Task, request: dict[str, Any]) -> dict[str, Any]:
     }
     if request.get("startedBy"):
         body["startedBy"] = request["startedBy"]
-    if strategy := request.get("capacityProviderStrategy"):
-        heaviest = max(strategy, key=lambda item: (item.get("base", 0), item.get("weight", 0)))
-        body["capacityProviderName"] = heaviest["capacityProvider"]
+    if task.capacity_provider:
+        body["capacityProviderName"] = task.capacity_provider
     return body
 
 
@@ -83,6 +81,24 @@ def _sizes(container: dict[str, Any]) -> dict[str, str]:
     """Return CPU units and memory of a container, as texts; its memory only if it has a limit of its own."""
     sizes = {"cpu": str(container.get("cpu") or 0)}
     return sizes | ({"memory": str(container["memory"])} if container.get("memory") else {})
+
+
+def new_event(body: dict[str, Any], *, now: datetime, region: str, account_id: str) -> dict[str, Any]:
+    """Return the event that tells of a task's state."""
+    detail = iso(body | {"updatedAt": now})
+    for attachment in detail["attachments"]:
+        attachment["type"] = "eni"  # the API says ElasticNetworkInterface
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "ECS Task State Change",
+        "source": "aws.ecs",
+        "account": account_id,
+        "time": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": region,
+        "resources": [body["taskArn"]],
+        "detail": detail,
+    }
 
 
 def attach(body: dict[str, Any], status: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from local.ecs_tasks import Container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 MAX_CLIENT_TOKEN: Final = 64
 MAX_OVERRIDES: Final = 8192
@@ -94,16 +94,17 @@ def overrides_of(body: dict[str, Any], definition: dict[str, Any]) -> dict[str, 
     return copy.deepcopy(overrides)
 
 
-def check_launch(body: dict[str, Any], definition: dict[str, Any]) -> None:
-    """Check where the task is to run. Here that is Fargate; a cluster without instances refuses the rest."""
+def check_launch(body: dict[str, Any], definition: dict[str, Any], providers: Collection[str]) -> None:
+    """Check where the task is to run. Here that is Fargate; a cluster without instances refuses the rest.
+
+    `providers` are the cluster's capacity providers.
+    """
     launch_type, strategy = text(body, "launchType"), body.get("capacityProviderStrategy") or []
     if launch_type and strategy:
         raise invalid(
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
         )
-    for item in strategy:
-        if item.get("capacityProvider") not in FARGATE_PROVIDERS:
-            raise invalid("The specified capacity provider was not found.")
+    _check_strategy(strategy, providers)
     if not strategy and launch_type != "FARGATE":  # without either, ECS takes EC2
         raise invalid("No Container Instances were found in your cluster.")
     compatibilities = definition.get("requiresCompatibilities")
@@ -117,6 +118,28 @@ def check_launch(body: dict[str, Any], definition: dict[str, Any]) -> None:
         raise invalid("subnets can not be empty.")
     if configuration.get("assignPublicIp", "DISABLED") not in {"ENABLED", "DISABLED"}:
         raise invalid("Invalid assignPublicIp: use ENABLED or DISABLED.")
+
+
+def _check_strategy(strategy: list[dict[str, Any]], providers: Collection[str]) -> None:
+    for item in strategy:
+        if item.get("capacityProvider") not in FARGATE_PROVIDERS:
+            raise invalid("The specified capacity provider was not found.")
+        if item["capacityProvider"] not in providers:
+            raise invalid(
+                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
+                "with the cluster. Associate the capacity provider with the cluster or specify a valid capacity "
+                "provider and try again."
+            )
+    if len(strategy) > 1 and not any(item.get("weight", 0) for item in strategy):
+        raise invalid("At least one capacity provider of a strategy must have a weight greater than zero.")
+
+
+def capacity_provider_of(body: dict[str, Any]) -> str | None:
+    """Return the provider of a strategy that gets the task: here always the one that would get the most."""
+    strategy = body.get("capacityProviderStrategy")
+    if not strategy:
+        return None
+    return str(max(strategy, key=lambda item: (item.get("base", 0), item.get("weight", 0)))["capacityProvider"])
 
 
 def size_of(definition: dict[str, Any], overrides: dict[str, Any]) -> tuple[int, int]:

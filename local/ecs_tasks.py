@@ -55,6 +55,9 @@ class Task:
     launch_type: str
     availability_zone: str
     created_at: datetime
+    capacity_provider: str | None = None
+    """FARGATE or FARGATE_SPOT, if the task was asked for with a strategy."""
+    subnet: str = ""
 
     @property
     def task_id(self) -> str:
@@ -85,7 +88,10 @@ class ContainerRuntime(Protocol):
         ...
 
     def stop(self, task_id: str, timeout_seconds: float) -> None:
-        """Send SIGTERM and, after the timeout, SIGKILL; `on_exit` follows. Unknown and ended tasks are ignored."""
+        """Send SIGTERM and, after the timeout, SIGKILL; `on_exit` follows. Unknown and ended tasks are ignored.
+
+        With a timeout of 0 it is SIGKILL at once, also for a task that has got its SIGTERM already.
+        """
         ...
 
     def close(self) -> None:

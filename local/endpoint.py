@@ -1,7 +1,8 @@
 """The AWS endpoint: every API of every service on one port.
 
 What concerns tasks and task definitions goes to the ECS model, PutEvents to the event bus, Invoke to the functions;
-everything else is moto's. Signatures are not checked: the server listens on 127.0.0.1 only.
+everything else is moto's. Signatures are not checked: the server listens on 127.0.0.1 only. Faults of DynamoDB and of
+PutEvents befall the stack's functions and tasks, not operators; those of ECS befall whoever calls it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import parse_qs, quote, unquote
 
+from local.access import is_of_role
+from local.api_faults import NoAnswerError, with_faults
 from local.change_signal import ChangeSignal
 from local.http_server import HttpServer, Request, Response
 from local.moto_backend import ACCOUNT_ID, MotoBackend, error_response
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.access import AccessControl
+    from local.faults import Faults
     from local.workers import Answer
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
@@ -31,6 +35,7 @@ _TABLE_WRITES = frozenset({
     "BatchExecuteStatement", "BatchWriteItem", "DeleteItem", "ExecuteStatement", "ExecuteTransaction", "PutItem",
     "TransactWriteItems", "UpdateItem",
 })  # fmt: skip
+_FAULTY_SERVICES = frozenset({"dynamodb", "events"})
 _MAX_SYNCHRONOUS_BYTES = 6 * 1024 * 1024
 _MAX_ASYNCHRONOUS_BYTES = 1024 * 1024
 _MAX_ENTRIES = 10
@@ -69,6 +74,7 @@ class AwsEndpoint:
         self.functions: FunctionApi | None = None
         self.publish: Callable[[Event], None] | None = None
         self.access: AccessControl | None = None
+        self.faults: Faults | None = None
         self.event_buckets: frozenset[str] = frozenset()
         self._backend = backend
         self._sequencer = Sequencer()
@@ -90,9 +96,21 @@ class AwsEndpoint:
     def answer(self, request: Request) -> Response:
         """Answer one AWS request, if its caller may make it."""
         service = _service(request)
-        if self.access is None:
+        try:
+            if self.access is None:
+                return self._answer(service, request)
+            return self.access.guard(service, request, self._answer_with_faults)
+        except NoAnswerError:
+            return Response(0, lost=True)
+
+    def _answer_with_faults(self, service: str, request: Request) -> Response:
+        action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
+        if service not in _FAULTY_SERVICES or not is_of_role(request):
             return self._answer(service, request)
-        return self.access.guard(service, request, self._answer)
+        answered = with_faults(
+            self.faults, service, action, lambda: json.loads(request.body), lambda: self._answer(service, request)
+        )
+        return answered if isinstance(answered, Response) else _json(answered.status, answered.body)
 
     def _answer(self, service: str, request: Request) -> Response:
         action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
@@ -125,12 +143,7 @@ class AwsEndpoint:
             body = json.loads(request.body or b"{}")
         except ValueError:
             return error_response(HTTPStatus.BAD_REQUEST, "SerializationException", "The body is no JSON.")
-        status, answer = tasks.handle(action, body)
-        return Response(
-            status,
-            [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", str(uuid.uuid4()))],
-            json.dumps(answer).encode(),
-        )
+        return _json(*tasks.handle(action, body))
 
     def _put_events(self, publish: Callable[[Event], None], request: Request) -> Response:
         entries = json.loads(request.body).get("Entries", [])
@@ -252,6 +265,11 @@ class AwsEndpoint:
             "resources": [f"arn:aws:s3:::{creation.bucket}"],
             "detail": detail,
         }
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", str(uuid.uuid4()))]
+    return Response(status, headers, json.dumps(body).encode())
 
 
 def _service(request: Request) -> str:

@@ -1,6 +1,7 @@
 """The event bus: rules with patterns and schedules, and their targets.
 
-Delivery is at least once and not in order on AWS; here it is once and in order, on a thread of its own.
+Delivery is at least once and not in order on AWS; here it is once and in order, on a thread of its own, unless faults
+say otherwise.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.delivery_faults import Deliveries
 from local.errors import invalid
 from local.event_inputs import input_of
 from local.functions import send_to_queue
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from local.clients import Clients
     from local.deploy import Resource, Stack
     from local.endpoint import FunctionApi
+    from local.faults import Faults
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +69,22 @@ class Rule:
 class EventBus:
     """Takes events, and sends what matches a rule to the rule's targets. Schedules fire while it runs."""
 
-    def __init__(
-        self, stack: Stack, rules: tuple[Rule, ...], *, clients: Clients, functions: FunctionApi, clock: Clock
+    def __init__(  # noqa: PLR0913 - one argument for each neighbour
+        self,
+        stack: Stack,
+        rules: tuple[Rule, ...],
+        *,
+        clients: Clients,
+        functions: FunctionApi,
+        clock: Clock,
+        faults: Faults | None = None,
     ) -> None:
         self._stack = stack
         self._rules = rules
         self._clients = clients
         self._functions = functions
         self._clock = clock
+        self._deliveries = Deliveries(faults)
         self._events: queue.SimpleQueue[Event | tuple[Rule, Event] | threading.Event | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._deliverer = threading.Thread(target=self._deliver_all, name="event-bus", daemon=True)
@@ -161,19 +173,22 @@ class EventBus:
 
     def _send(self, rule: Rule, event: Mapping[str, Any]) -> None:
         for target in rule.targets:
-            text = target.write(event)
-            try:
-                json.loads(text)
-            except ValueError:
-                self._give_up(rule, target, text, "INVALID_JSON", "The transformed input is no JSON.")
-                continue
-            try:
-                if ":lambda:" in target.arn:
-                    self._functions.invoke_later(target.arn, text.encode())
-                else:
-                    send_to_queue(self._clients, target.arn, text)
-            except (ClientError, BotoCoreError, KeyError) as error:
-                self._give_up(rule, target, json.dumps(event), "SDK_CLIENT_ERROR", str(error))
+            self._deliveries.deliver(str(event.get("source")), partial(self._send_to, target, rule, event))
+
+    def _send_to(self, target: Target, rule: Rule, event: Mapping[str, Any]) -> None:
+        text = target.write(event)
+        try:
+            json.loads(text)
+        except ValueError:
+            self._give_up(rule, target, text, "INVALID_JSON", "The transformed input is no JSON.")
+            return
+        try:
+            if ":lambda:" in target.arn:
+                self._functions.invoke_later(target.arn, text.encode())
+            else:
+                send_to_queue(self._clients, target.arn, text)
+        except (ClientError, BotoCoreError, KeyError) as error:
+            self._give_up(rule, target, json.dumps(event), "SDK_CLIENT_ERROR", str(error))
 
     def _give_up(self, rule: Rule, target: Target, text: str, code: str, message: str) -> None:
         """Send to the rule's dead-letter queue, with the attributes that EventBridge adds."""

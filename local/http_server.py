@@ -54,12 +54,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. Content-Length is added by the server; `close` ends the connection after it."""
+    """One answer. Content-Length is added by the server; `close` ends the connection after it.
+
+    Of one that is `lost` nothing is sent: the connection ends instead.
+    """
 
     status: int
     headers: Headers = field(default=())
     body: bytes = b""
     close: bool = False
+    lost: bool = False
 
 
 Handler = Callable[[Request], Response]
@@ -264,6 +268,9 @@ class _Connection(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _send(self, response: Response) -> None:
+        if response.lost:
+            self.close_connection = True
+            return
         has_body = self.command != "HEAD" and response.status not in {204, 304}
         self.send_response_only(response.status)
         named = {name.lower() for name, _ in response.headers}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from local.clients import Clients
     from local.deploy import Resource, Stack
     from local.endpoint import AwsEndpoint, FunctionApi
+    from local.faults import Faults
     from local.moto_backend import MotoBackend
     from local.workers import Answer
 
@@ -232,8 +233,10 @@ class StreamSource:
         clients: Clients,
         functions: FunctionApi,
         changes: ChangeSignal,
+        faults: Faults | None = None,
     ) -> None:
         self._mapping = mapping
+        self._faults = faults
         self._table_name = table_name
         self._retries = retries
         self._bisect = bisect
@@ -280,7 +283,7 @@ class StreamSource:
     def _read(self) -> bool:
         """Handle up to one batch of wanted records; returns whether there was anything."""
         records = self._backend.stream_records(self._table_name, self._position, 1000)
-        if not records:
+        if not records or self._happens("delay"):
             return False
         batch: list[dict[str, Any]] = []
         for record in records:
@@ -291,11 +294,16 @@ class StreamSource:
             last = _number(record)
         if batch:
             self._handle(batch, first_retry=0)
+            if self._happens("repeat"):
+                self._handle(batch, first_retry=0)
         if not self._closing.is_set():
             self._position = last
             if self._alone:
                 self._backend.trim_stream(self._table_name, last)
         return True
+
+    def _happens(self, fault: str) -> bool:
+        return self._faults is not None and self._faults.happens("stream", fault, self._table_name)
 
     def _handle(self, batch: list[dict[str, Any]], *, first_retry: int) -> None:
         """Deliver a batch in order; returns when every record is handled or set aside, or the mapping is closing."""
@@ -461,6 +469,7 @@ def _source(  # noqa: PLR0913, PLR0917 - as above
         clients=clients,
         functions=functions,
         changes=endpoint.table_changes,
+        faults=endpoint.faults,
     )
 
 

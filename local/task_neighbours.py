@@ -13,9 +13,22 @@ from local.access import access_key_id
 from local.ecs_tasks import SecretError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from local.clients import Clients
+    from local.deploy import Stack
+
+
+def capacity_providers(stack: Stack, cluster: str) -> Collection[str]:
+    """Return the capacity providers that the template associates with a cluster of the stack."""
+    providers: set[str] = set()
+    for resource in stack.of_kind("AWS::ECS::Cluster"):
+        if resource.physical_id.rpartition("/")[2] == cluster:
+            providers.update(resource.get("CapacityProviders", ()))
+    for association in stack.of_kind("AWS::ECS::ClusterCapacityProviderAssociations"):
+        if str(association["Cluster"]).rpartition("/")[2] == cluster:
+            providers.update(association["CapacityProviders"])
+    return providers
 
 
 class TaskNeighbours:

@@ -1,5 +1,6 @@
 """Ends runs and starts waiting ones: on changes of runs, on stopped tasks, and in the minute's sweep."""
 
+from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -8,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from zentrigger import wiring
 from zentrigger.events import UnknownEventError, task_state
+from zentrigger.metrics import measure
 from zentrigger.observability import logger
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
@@ -25,6 +27,24 @@ def handle_record(record: DynamoDBRecord) -> None:
         raise
 
 
+class SweepError(Exception):
+    """A sweep could not do all of its work; what it could do is done."""
+
+
+def _sweep() -> None:
+    """Sweep, and say how it went.
+
+    Raises:
+        SweepError: something failed; the log says what, and the next sweep tries again.
+
+    """
+    report = wiring.sweep().sweep()
+    logger.info("sweep", **asdict(report))
+    measure(report)
+    if report.failed:
+        raise SweepError(f"{report.failed} things of the sweep failed; see the log before this")
+
+
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN401 - each source wants its own answer
     """Act on what happened: a batch of the runs' stream, a task that stopped, or a minute that passed."""
@@ -34,7 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN4
         case "aws.ecs", "ECS Task State Change":
             wiring.reconciler().task_stopped(task_state(event["detail"]))
         case "aws.events", "Scheduled Event":
-            wiring.reconciler().sweep()
+            _sweep()
         case source, kind:
             raise UnknownEventError(f"an event of source {source!r} and type {kind!r}")
     return None

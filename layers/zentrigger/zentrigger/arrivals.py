@@ -10,11 +10,11 @@ from zentrigger.errors import BusyError, InvalidRequestError, ZentriggerError
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.observability import logger
 from zentrigger.run_requests import RunRequest
-from zentrigger.run_store import Creation
+from zentrigger.run_store import SKIPPED, Creation
 from zentrigger.runs import Source
 from zentrigger.submit import run_id_for_event
 from zentrigger.timestamps import now
-from zentrigger.triggers import Receipt, Trigger, concerns, fields_of, render
+from zentrigger.triggers import Receipt, Trigger, concerns, concurrency_of, fields_of, render
 
 
 class Triggers(Protocol):
@@ -89,6 +89,7 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
                 "steps": {name: {"parameters": values} for name, values in render(definition.steps, fields).items()},
                 "enable_cache": definition.enable_cache,
                 "tags": list(definition.tags),
+                "concurrency": concurrency_of(trigger),
             }
         )
         creation = submitter.submit(
@@ -102,8 +103,11 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
         return receipt.model_copy(update={"outcome": "rejected", "detail": wrong})
     except (ZentriggerError, ValidationError) as error:
         return receipt.model_copy(update={"outcome": "rejected", "detail": str(error)})
-    outcome = "duplicate" if creation.replayed else "started"
-    return receipt.model_copy(update={"outcome": outcome, "run_id": creation.run.run_id})
+    run = creation.run
+    if creation.replayed:
+        return receipt.model_copy(update={"outcome": "duplicate", "run_id": run.run_id})
+    outcome = "skipped_overlap" if run.reason == SKIPPED else "started"
+    return receipt.model_copy(update={"outcome": outcome, "run_id": run.run_id})
 
 
 def _source(trigger: Trigger, event: S3Arrival | ScheduleFired) -> Source:

@@ -1,14 +1,15 @@
 """A task's side of the runs table: it claims its attempt, says how far it is, and how it went. Nothing else."""
 
-from typing import Any
-
 from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
-from zentrigger.run_items import head_key, parts_expire_at
+from zentrigger.run_items import head_key, part_item
 from zentrigger.run_reader import RunReader
-from zentrigger.runs import CONTRACT_VERSION, Assignment, Progress, Report, Run, RunStatus, Verdict
-from zentrigger.timestamps import now, to_text
+from zentrigger.runs import CONTRACT_VERSION, Assignment, Progress, Report, Run, RunStatus, Timings, Verdict
+from zentrigger.timestamps import to_text
 
-_CLAIMABLE = "#status = :starting AND #attempt = :attempt AND attribute_not_exists(#cancel_requested_at)"
+_CLAIMABLE = (
+    "#status = :starting AND #attempt = :attempt"
+    " AND attribute_not_exists(#cancel_requested_at) AND attribute_not_exists(#overdue)"
+)
 
 
 class NotClaimableError(Exception):
@@ -18,8 +19,14 @@ class NotClaimableError(Exception):
 class AttemptStore(RunReader):
     """The attempts of runs, as their tasks write them."""
 
-    def claim(self, run_id: str, attempt: int, task_arn: str) -> Assignment:
+    def claim(self, run_id: str, attempt: int, task_arn: str, timings: Timings | None = None) -> Assignment:
         """Claim an attempt for a task: `starting` → `running`. Repeating it from the same task is a success.
+
+        Args:
+            run_id: The run.
+            attempt: The attempt that the task was started for.
+            task_arn: The task.
+            timings: When its image was pulled and its container ran.
 
         Raises:
             NotClaimableError: it is not this task's to run; the text says why.
@@ -38,13 +45,13 @@ class AttemptStore(RunReader):
                 )
             if run.attempt != attempt:
                 raise NotClaimableError(f"attempt {attempt} is not the current one, which is {run.attempt}")
-            self._claim(run, task_arn)
+            self._claim(run, task_arn, timings)
         return Assignment(
             run_id=run_id, attempt=attempt, pipeline=run.pipeline, snapshot=run.snapshot, **record.input.model_dump()
         )
 
-    def _claim(self, run: Run, task_arn: str) -> None:
-        moment = to_text(now())
+    def _claim(self, run: Run, task_arn: str, timings: Timings | None) -> None:
+        moment = to_text(self._clock())
         progress = Progress.model_validate({"heartbeat_at": moment})
         expression, names, values = update_expression(
             set_values={
@@ -54,10 +61,12 @@ class AttemptStore(RunReader):
                 "active": RunStatus.RUNNING,
                 "claimed_by": task_arn,
                 "task_arn": task_arn,
+                "written_by": task_arn,
+                **({"timings": timings.model_dump(mode="json", exclude_none=True)} if timings else {}),
             },
             # A refusal that a resend of the launch got is proven wrong by the task that claims.
             remove=["refusal"],
-            names=["attempt", "cancel_requested_at"],
+            names=["attempt", "cancel_requested_at", "overdue"],
         )
         try:
             transact(
@@ -77,7 +86,7 @@ class AttemptStore(RunReader):
                             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                         }
                     },
-                    {"Put": {"TableName": self._table, "Item": self._part(run, "progress", progress)}},
+                    {"Put": {"TableName": self._table, "Item": part_item(run, "progress", progress)}},
                 ],
             )
         except TransactionRefusedError as refused:
@@ -86,9 +95,13 @@ class AttemptStore(RunReader):
                 raise NotClaimableError(f"there is no run {run.run_id}") from refused
             current = Run.model_validate(standing)
             # The answer of an earlier try was lost: the claim stands, and it is ours.
-            if current.status == RunStatus.RUNNING and current.claimed_by == task_arn:
+            if (
+                current.status == RunStatus.RUNNING
+                and current.claimed_by == task_arn
+                and current.attempt == run.attempt
+            ):
                 return
-            why = "its cancellation was requested" if current.cancel_requested_at else f"it is {current.status}"
+            why = _not_claimable(current)
             raise NotClaimableError(f"run {run.run_id} is not to be claimed: {why}") from refused
 
     def save_progress(self, run_id: str, attempt: int, progress: Progress) -> bool:
@@ -96,7 +109,7 @@ class AttemptStore(RunReader):
         expression, names, values = update_expression(
             set_values={"body": progress.model_dump_json()}, names=["attempt"]
         )
-        return update_if(
+        standing = update_if(
             self._client,
             self._table,
             to_item({"run_id": run_id, "part": "progress"}),
@@ -105,6 +118,7 @@ class AttemptStore(RunReader):
             values={**values, **to_item({":attempt": attempt})},
             condition="#attempt = :attempt",
         )
+        return standing is None
 
     def report(self, run_id: str, attempt: int, task_arn: str, report: Report) -> bool:
         """Keep how an attempt went, once. False: the run is no longer this task's; nothing was changed."""
@@ -113,9 +127,11 @@ class AttemptStore(RunReader):
             return False
         if run.report is not None:
             return True
-        verdict = Verdict.model_validate(report.model_dump())
+        verdict = Verdict.model_validate(
+            report.model_dump(exclude={"error_type"}) | {"error_type": _error_type(report)}
+        )
         expression, names, values = update_expression(
-            set_values={"report": verdict.model_dump(mode="json", exclude_none=True)},
+            set_values={"report": verdict.model_dump(mode="json", exclude_none=True), "written_by": task_arn},
             names=["status", "attempt", "claimed_by"],
         )
         expected = {":running": RunStatus.RUNNING, ":attempt": attempt, ":task": task_arn}
@@ -137,7 +153,7 @@ class AttemptStore(RunReader):
                             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                         }
                     },
-                    {"Put": {"TableName": self._table, "Item": self._part(run, "result", report)}},
+                    {"Put": {"TableName": self._table, "Item": part_item(run, "result", report)}},
                 ],
             )
         except TransactionRefusedError as refused:
@@ -145,13 +161,14 @@ class AttemptStore(RunReader):
             return standing is not None and "report" in standing and standing.get("claimed_by") == task_arn
         return True
 
-    def _part(self, run: Run, part: str, body: Progress | Report) -> dict[str, Any]:
-        return to_item(
-            {
-                "run_id": run.run_id,
-                "part": part,
-                "attempt": run.attempt,
-                "body": body.model_dump_json(),
-                "expires_at": parts_expire_at(run),
-            }
-        )
+
+def _not_claimable(run: Run) -> str:
+    if run.cancel_requested_at:
+        return "its cancellation was requested"
+    if run.overdue and run.status == RunStatus.STARTING:
+        return f"it is overdue ({run.overdue.reason})"
+    return f"it is {run.status}"
+
+
+def _error_type(report: Report) -> str | None:
+    return report.error.type if report.error else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -75,6 +76,11 @@ class TaskState:
     stop_code: str | None
     stopped_reason: str | None
     containers: tuple[ContainerState, ...]
+    memory: int | None = None
+    """MiB."""
+    pull_started_at: datetime | None = None
+    pulled_at: datetime | None = None
+    started_at: datetime | None = None
 
     @property
     def stopped(self) -> bool:
@@ -117,4 +123,13 @@ def task_state(task: Mapping[str, Any]) -> TaskState:
             ContainerState(name=container["name"], exit_code=container.get("exitCode"), reason=container.get("reason"))
             for container in task.get("containers", ())
         ),
+        memory=int(task["memory"]) if task.get("memory") else None,
+        pull_started_at=_moment(task.get("pullStartedAt")),
+        pulled_at=_moment(task.get("pullStoppedAt")),
+        started_at=_moment(task.get("startedAt")),
     )
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    """Give a moment, which DescribeTasks has as such and an event as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -125,8 +125,8 @@ def update_if(  # noqa: PLR0913 - what an update consists of
     names: Mapping[str, str],
     values: Item,
     condition: str,
-) -> bool:
-    """Update one item if a condition holds. False: it does not, and nothing was changed."""
+) -> dict[str, Any] | None:
+    """Update one item if a condition holds. None: it was updated; else what stands there, empty for nothing."""
     try:
         client.update_item(
             TableName=table,
@@ -135,12 +135,13 @@ def update_if(  # noqa: PLR0913 - what an update consists of
             ConditionExpression=condition,
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=values,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            return False
+            return from_item(error.response.get("Item", {}))  # type: ignore[arg-type]
         raise
-    return True
+    return None
 
 
 def to_cursor(position: Mapping[str, Any]) -> str:

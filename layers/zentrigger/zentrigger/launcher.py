@@ -22,7 +22,15 @@ _TRANSIENT_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-_TRANSIENT_WORDS = ("capacity", "throttl", "rate exceeded", "limit on the number of tasks", "vcpu", "temporarily")
+_TRANSIENT_WORDS = (
+    "capacity",
+    "resource:",
+    "throttl",
+    "rate exceeded",
+    "limit on the number of tasks",
+    "vcpu",
+    "temporarily",
+)
 
 
 class EcsLauncher:

@@ -90,22 +90,37 @@ def launch_request(run: Run, *, cluster: str, network: Network) -> dict[str, Any
         # The task definition limits the container, too, to what the task has without overrides.
         container["memory"] = run.resources.memory
         overrides |= {"cpu": str(run.resources.cpu), "memory": str(run.resources.memory)}
+    capacity: dict[str, Any] = (
+        {"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]}
+        if run.on_spot
+        else {"launchType": "FARGATE"}
+    )
     return {
         "cluster": cluster,
         "taskDefinition": run.task_definition,
-        "launchType": "FARGATE",
+        **capacity,
         "count": 1,
         "clientToken": f"{run.run_id}-{run.attempt}-{run.launch}",
         "startedBy": run.started_by,
         "networkConfiguration": {
             "awsvpcConfiguration": {
-                "subnets": list(network.subnets),
+                "subnets": list(subnets_of(run, network.subnets)),
                 "securityGroups": list(network.security_groups),
                 "assignPublicIp": network.assign_public_ip,
             }
         },
         "overrides": overrides,
     }
+
+
+def subnets_of(run: Run, subnets: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the subnets of a launch: all at first, then one after the other, then all again.
+
+    ECS chooses among several and does not try another where its choice has no capacity, or no way out.
+    """
+    further = run.attempt + run.launch - 2
+    turn = further % (len(subnets) + 1) if len(subnets) > 1 else 0
+    return subnets if turn == 0 else (subnets[turn - 1],)
 
 
 def launch(  # noqa: PLR0913 - its collaborators
@@ -130,7 +145,10 @@ def launch(  # noqa: PLR0913 - its collaborators
         case Refused(for_good=False) if again:
             pass
         case Refused(transient, reason, message):
-            records.record_refusal(run, Refusal(launch=run.launch, transient=transient, reason=reason, message=message))
+            refusal = Refusal(
+                attempt=run.attempt, launch=run.launch, transient=transient, reason=reason, message=message
+            )
+            records.record_refusal(run, refusal)
         case Unknown():
             pass
     return answer

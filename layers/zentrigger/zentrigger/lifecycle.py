@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zentrigger.diagnosis import diagnose, lost, never_known
 from zentrigger.events import TaskState
-from zentrigger.launches import CONTAINER
-from zentrigger.runs import Run, RunStatus
+from zentrigger.retries import Failure, Kind, backoff, budget_for, launch_backoff
+from zentrigger.runs import Run, RunStatus, Timings
 
 LAUNCH_SETTLES_AFTER = timedelta(seconds=90)
 """How old an unanswered launch is before it is looked for: the function that sent it has ended by then."""
@@ -20,8 +21,14 @@ LAUNCH_TOKEN_LASTS = timedelta(minutes=50)
 TASK_MAY_BE_UNSEEN = timedelta(minutes=5)
 """How long DescribeTasks may not know a task that was just started (ECS is eventually consistent)."""
 
-FIRST_BACKOFF = timedelta(seconds=10)
-LONGEST_BACKOFF = timedelta(minutes=5)
+RUN_DEADLINE_GRACE = timedelta(minutes=5)
+"""How long after a run's time is up its runner may still be ending it: 100 s of grace, the report's retries."""
+
+HEARTBEAT_LOST_AFTER = timedelta(minutes=10)
+"""How long a runner may be silent; it beats every 15 s, and a table that is away for minutes must not kill runs."""
+
+STOP_IS_LATE_AFTER = timedelta(minutes=10)
+"""How long ECS may take to stop a task that it was told to stop: SIGKILL comes 2 minutes after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class End:
     status: RunStatus
     reason: str | None
     message: str | None
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,24 @@ class Requeue:
     """Send the run back to waiting, for a further launch."""
 
     not_before: datetime
+
+
+@dataclass(frozen=True)
+class NextAttempt:
+    """Send the run back to waiting, for a further attempt; a budget pays for it."""
+
+    failure: Failure
+    budget: Kind
+    not_before: datetime
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True)
+class MarkOverdue:
+    """Keep that a deadline has passed; the task is stopped then."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +101,9 @@ class Announce:
     """Publish the run's end."""
 
 
-Decision = End | Requeue | StopTask | FindTask | AdoptTask | SendAgain | StartWaiting | Announce
+Decision = (
+    End | Requeue | NextAttempt | MarkOverdue | StopTask | FindTask | AdoptTask | SendAgain | StartWaiting | Announce
+)
 
 
 def decide(run: Run, now: datetime) -> Decision | None:  # noqa: PLR0911 - one return a rule
@@ -86,14 +114,14 @@ def decide(run: Run, now: datetime) -> Decision | None:  # noqa: PLR0911 - one r
         if run.cancel_requested_at:
             return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before it started.")
         return StartWaiting() if run.not_before is None or run.not_before <= now else None
-    if run.report is not None:
-        return _reported_end(run)
-    if run.task_arn is None and run.refusal is not None and run.refusal.launch == run.launch:
-        return _refused_end(run, now)
+    if run.report is not None and not _waits_for_cause(run):
+        return _reported_end(run, now)
     if run.task_arn is None:
-        return FindTask() if now - run.status_at >= LAUNCH_SETTLES_AFTER else None
+        return _without_task(run, now)
     if run.cancel_requested_at:
         return StopTask(run.task_arn, "The run was cancelled.")
+    if run.overdue:
+        return StopTask(run.task_arn, run.overdue.message)
     return None
 
 
@@ -107,14 +135,10 @@ def decide_found(run: Run, task_arn: str | None, now: datetime) -> Decision | No
         return cancelled if age >= CANCEL_SETTLES_AFTER else None
     if age < LAUNCH_TOKEN_LASTS:
         return SendAgain()
-    return End(
-        RunStatus.FAILED,
-        "launch_unknown",
-        "ECS never said whether it started the run's task, and knows none. Check ECS's health, then run it again.",
-    )
+    return _after(run, never_known(), now)
 
 
-def decide_stopped(run: Run, task: TaskState) -> Decision | None:
+def decide_stopped(run: Run, task: TaskState, now: datetime) -> Decision | None:  # noqa: PLR0911 - one return a rule
     """Say what a run becomes whose task has stopped; None where the task is not the run's present one.
 
     Once a task has claimed the run it is that one, whatever else was launched; before, it is the one of this launch.
@@ -126,84 +150,134 @@ def decide_stopped(run: Run, task: TaskState) -> Decision | None:
             return None
     elif task.started_by != run.started_by or run.task_arn not in (None, task.task_arn):
         return None
-    if run.report is not None:
-        return _reported_end(run)
+    if run.report is not None and not _waits_for_cause(run):
+        return _reported_end(run, now)
+    timings = run.timings or Timings(
+        pull_started_at=task.pull_started_at, pulled_at=task.pulled_at, container_started_at=task.started_at
+    )
     if run.cancel_requested_at:
-        return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled and its task has stopped.")
-    reason, message = diagnose(run, task)
-    return End(RunStatus.FAILED, reason, message)
+        return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled and its task has stopped.", timings)
+    if run.overdue:
+        return _after(run, _overdue(run), now, timings)
+    return _after(run, diagnose(run, task), now, timings)
 
 
 def decide_missing(run: Run, last_heartbeat: datetime | None, now: datetime) -> Decision | None:
     """Say what a run becomes whose task ECS does not know; nothing, while the task still beats."""
-    if now - max(run.status_at, last_heartbeat or run.status_at) < TASK_MAY_BE_UNSEEN:
+    if now - max(run.launched_at or run.status_at, last_heartbeat or run.status_at) < TASK_MAY_BE_UNSEEN:
         return None
     if run.cancel_requested_at:
         return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled and its task is gone.")
-    return End(
-        RunStatus.FAILED,
-        "task_lost",
-        "ECS no longer knows the run's task, which left no report: it ended over an hour ago. See the run's logs.",
+    if run.overdue:
+        return _after(run, _overdue(run), now)
+    if run.report is not None:
+        return _after(run, Failure(run.report.reason or "stopped", run.report.message, "infrastructure"), now)
+    return _after(run, lost(run), now)
+
+
+def decide_overdue(run: Run, now: datetime) -> MarkOverdue | None:
+    """Say which deadline a run has missed whose task ECS has not stopped, if any: that of its start, or of its end."""
+    if not _may_be_overdue(run):
+        return None
+    if run.status == RunStatus.STARTING:
+        if now - (run.launched_at or run.status_at) < timedelta(seconds=run.start_timeout_seconds):
+            return None
+        return MarkOverdue(
+            "start_timeout",
+            f"The task did not begin within {run.start_timeout_seconds} s of its launch and was stopped. A very large"
+            " image, a subnet without egress or a lack of Fargate capacity may be why; see the task in ECS.",
+        )
+    if run.timeout_seconds is None or run.started_at is None:
+        return None
+    if now - run.started_at < timedelta(seconds=run.timeout_seconds) + RUN_DEADLINE_GRACE:
+        return None
+    return MarkOverdue(
+        "timed_out",
+        f"The run's time was up after {run.timeout_seconds} s, and its task did not end by itself. Give it more with a"
+        " larger `timeout_seconds`.",
     )
 
 
-def diagnose(run: Run, task: TaskState) -> tuple[str, str]:  # noqa: PLR0911 - one return a rule
-    """Give reason and message for a task that stopped without a report.
-
-    Rules: ECS's stop codes and stopped reasons (AWS: "Amazon ECS stopped tasks error messages"); exit codes above 128
-    name a signal (128 + n), and none at all means that the container never ran or the infrastructure ended it.
-    """
-    said = (task.stopped_reason or "no reason given").rstrip(".") + "."
-    container = next((container for container in task.containers if container.name == CONTAINER), None)
-    exit_code = container.exit_code if container else None
-    container_said = (container.reason or "") if container else ""
-    if "OutOfMemory" in container_said or "OutOfMemory" in said:
-        return (
-            "out_of_memory",
-            "The task ran out of memory. Ask for more (`resources`), raise the stack's TaskMemory, or use less.",
-        )
-    if task.stop_code == "TaskFailedToStart":
-        return _failed_to_start(f"{said} {container_said}".strip())
-    if task.stop_code == "UserInitiated":
-        return "task_stopped", f"Someone or something stopped the task: {said}"
-    if task.stop_code in ("SpotInterruption", "TerminationNotice", "InfrastructureHealth"):
-        return "infrastructure", f"AWS ended the task ({task.stop_code}): {said} Start the run again."
-    if exit_code is None:
-        return "infrastructure", f"The task stopped without an exit code: {said} Start the run again."
-    if exit_code > 128:  # noqa: PLR2004 - a shell's and a container's way to say "by signal"
-        return (
-            "task_killed",
-            f"Signal {exit_code - 128} killed the runner before it could report: {said} See the run's logs.",
-        )
-    if run.status == RunStatus.STARTING:
-        return (
-            "not_claimed",
-            f"The task ended with exit code {exit_code} before it claimed the run: {said} See the run's logs.",
-        )
-    return "result_missing", f"The task ended with exit code {exit_code} and left no report: {said} See the run's logs."
+def decide_silent(run: Run, last_heartbeat: datetime | None, now: datetime) -> MarkOverdue | None:
+    """Say whether a running task has been silent for too long; it is stopped before it is declared lost."""
+    if run.status != RunStatus.RUNNING or not _may_be_overdue(run):
+        return None
+    if now - max(run.status_at, last_heartbeat or run.status_at) < HEARTBEAT_LOST_AFTER:
+        return None
+    minutes = HEARTBEAT_LOST_AFTER // timedelta(minutes=1)
+    return MarkOverdue(
+        "heartbeat_lost",
+        f"The task has said nothing for over {minutes} minutes, though it beats every 15 s: it hangs, or it does not"
+        " reach DynamoDB. It was stopped; see the run's logs.",
+    )
 
 
-def _failed_to_start(said: str) -> tuple[str, str]:
-    if "CannotPull" in said:
-        return (
-            "image_pull_failed",
-            f"Check that the image exists, for this architecture, and that the subnets reach its registry: {said}",
-        )
-    if "ResourceInitializationError" in said and "secret" in said.lower():
-        message = (
-            "Check that the snapshot's secrets exist and are among the stack's PipelineSecretArns, check"
-            f" ZenmlApiKeySecretArn, and that the subnets reach Secrets Manager: {said}"
-        )
-        return "secrets_unreadable", message
-    return "task_failed_to_start", f"ECS could not start the task: {said}"
+def _may_be_overdue(run: Run) -> bool:
+    """Tell whether a deadline can still count: the run has a task, and nothing ends it already."""
+    ending = run.overdue or run.cancel_requested_at or run.report
+    return run.status.holds_slot and run.task_arn is not None and not ending
 
 
-def _reported_end(run: Run) -> End:
+def stop_is_late(run: Run, now: datetime) -> bool:
+    """Tell whether ECS has been told to stop a run's task and has not for longer than it should take."""
+    asked = [moment for moment in (run.cancel_requested_at, run.overdue.at if run.overdue else None) if moment]
+    return run.status.holds_slot and bool(asked) and now - min(asked) >= STOP_IS_LATE_AFTER
+
+
+def _without_task(run: Run, now: datetime) -> Decision | None:
+    if run.refusal is not None and run.refusal.launch == run.launch and run.refusal.attempt == run.attempt:
+        return _refused_end(run, now)
+    return FindTask() if now - run.status_at >= LAUNCH_SETTLES_AFTER else None
+
+
+def _waits_for_cause(run: Run) -> bool:
+    """Tell whether a report says only that the task was told to stop, by somebody unknown: ECS will say by whom."""
+    asked_for = run.cancel_requested_at or run.overdue
+    return run.report is not None and run.report.reason == "stopped" and not asked_for
+
+
+def _reported_end(run: Run, now: datetime) -> Decision:
     if run.report is None:
         raise ValueError("the run has no report")
     if run.cancel_requested_at:
         return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled.")
-    return End(RunStatus(run.report.outcome), run.report.reason, run.report.message)
+    if run.overdue:
+        return _after(run, _overdue(run), now)
+    report = run.report
+    if report.outcome == "succeeded":
+        return End(RunStatus.SUCCEEDED, report.reason, report.message)
+    kind: Kind = "pipeline" if report.reason in PIPELINE_FAILURES else "permanent"
+    failure = Failure(report.reason or "pipeline_failed", report.message, kind, report.error_type)
+    return _after(run, failure, now)
+
+
+PIPELINE_FAILURES = frozenset(
+    {
+        "pipeline_failed",
+        "killed",
+        "result_missing",
+        "zenml_lost",
+        "zenml_not_answering",
+        "zenml_unreachable",
+    }
+)
+"""What a runner reports that another attempt need not meet again."""
+
+
+def _overdue(run: Run) -> Failure:
+    if run.overdue is None:
+        raise ValueError("the run has missed no deadline")
+    kind: Kind = "permanent" if run.overdue.reason == "timed_out" else "infrastructure"
+    return Failure(run.overdue.reason, run.overdue.message, kind)
+
+
+def _after(run: Run, failure: Failure, now: datetime, timings: Timings | None = None) -> Decision:
+    """Give the next attempt, if a budget pays for one, else the run's end."""
+    budget = budget_for(failure, run.spent, policy=run.retry, spot=run.spot)
+    if budget is None:
+        return End(RunStatus.FAILED, failure.reason, failure.message, timings)
+    pause = backoff(budget, run.spent, run.retry, seed=f"{run.run_id}/{run.attempt}")
+    return NextAttempt(failure, budget, now + pause, timings)
 
 
 def _refused_end(run: Run, now: datetime) -> Decision:
@@ -212,5 +286,5 @@ def _refused_end(run: Run, now: datetime) -> Decision:
     if run.cancel_requested_at:
         return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before it started.")
     if run.refusal.transient:
-        return Requeue(now + min(FIRST_BACKOFF * 2 ** min(run.launch - 1, 10), LONGEST_BACKOFF))
+        return Requeue(now + launch_backoff(run.launch, seed=run.started_by))
     return End(RunStatus.FAILED, run.refusal.reason, run.refusal.message)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from zentrigger.capacity import Concurrency
 from zentrigger.catalogue import Snapshot
 from zentrigger.errors import InvalidRequestError, Problem, TooLargeError
 from zentrigger.parameters import MAX_PARAMETERS_BYTES, effective, fit
 from zentrigger.resources import Resources
+from zentrigger.retries import RetryPolicy
 from zentrigger.run_requests import RunRequest, TutorialRequest, canonical
 from zentrigger.runs import RunInput, RunRecord
 
@@ -22,6 +24,10 @@ class Plan:
     """Id of the snapshot, which need not exist any more."""
     run_input: RunInput
     resources: Resources | None = None
+    priority: int = 0
+    concurrency: Concurrency | None = None
+    retry: RetryPolicy | None = None
+    spot: bool = False
     retry_of: str | None = None
     problems: tuple[Problem, ...] = ()
     too_large: Problem | None = None
@@ -79,6 +85,10 @@ def plan(asked: RunRequest | TutorialRequest, snapshot: Snapshot) -> Plan:
         snapshot=snapshot.id,
         run_input=run_input,
         resources=request.resources or content.resources,
+        priority=request.priority,
+        concurrency=request.concurrency,
+        retry=request.retry,
+        spot=request.spot,
         problems=(*asked.problems, *fitted.problems),
         too_large=_too_large(request, run_input),
     )
@@ -87,7 +97,17 @@ def plan(asked: RunRequest | TutorialRequest, snapshot: Snapshot) -> Plan:
 def repetition(record: RunRecord) -> Plan:
     """Give what repeats a run: the same, from its record alone."""
     run = record.run
-    return Plan(run.pipeline, run.snapshot, record.input, resources=run.resources, retry_of=run.run_id)
+    return Plan(
+        run.pipeline,
+        run.snapshot,
+        record.input,
+        resources=run.resources,
+        priority=run.priority,
+        concurrency=run.concurrency,
+        retry=run.retry,
+        spot=run.spot,
+        retry_of=run.run_id,
+    )
 
 
 def _too_large(request: RunRequest, run_input: RunInput) -> Problem | None:

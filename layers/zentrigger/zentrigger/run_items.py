@@ -2,20 +2,23 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zentrigger.items import from_item, to_item
 from zentrigger.runs import Run
-from zentrigger.timestamps import now, to_text
+from zentrigger.timestamps import to_text
 
 ENDED = "ended"
 """Value of `active` on a head that has ended and whose end has not been announced."""
 
 PARTS_KEPT_LONGER = timedelta(days=30)
 """How much longer the parts of a record are kept: they count from its acceptance, the head from the end."""
+
+ATTEMPT = "attempt#"
+"""What the names of parts begin with that tell of earlier attempts."""
 
 # Not the functions' logger: this module is the task's, too, which has no Lambda toolbox.
 _log = logging.getLogger(__name__)
@@ -42,6 +45,36 @@ def head_item(run: Run) -> dict[str, Any]:
     return head
 
 
+def attempt_part(number: int) -> str:
+    """Name the part that tells of an earlier attempt."""
+    return f"{ATTEMPT}{number:03d}"
+
+
+def part_item(run: Run, part: str, body: BaseModel) -> dict[str, Any]:
+    """Give a part of a run's record, of its present attempt, as an item.
+
+    It has when the run was accepted: an id whose record expired may be used again before all its parts are deleted.
+    """
+    expires_at = run.accepted_at + timedelta(days=run.retention_days) + PARTS_KEPT_LONGER
+    return to_item(
+        {
+            "run_id": run.run_id,
+            "part": part,
+            "attempt": run.attempt,
+            "accepted_at": to_text(run.accepted_at),
+            "body": body.model_dump_json(),
+            "expires_at": int(expires_at.timestamp()),
+        }
+    )
+
+
+def part_body(part: Mapping[str, Any] | None, run: Run, *, of_attempt: bool = True) -> str | None:
+    """Give the body of a part, if it is of this record and, unless it is of no attempt, of the run's present one."""
+    if part is None or part.get("accepted_at") != to_text(run.accepted_at):
+        return None
+    return str(part["body"]) if not of_attempt or part["attempt"] == run.attempt else None
+
+
 def readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
     """Give the heads that can be read; one that cannot must not hide the others."""
     for item in items:
@@ -52,16 +85,6 @@ def readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
             _log.exception("the head of run %s cannot be read", values.get("run_id"))
 
 
-def expired(run: Run) -> bool:
+def expired(run: Run, now: datetime) -> bool:
     """Tell whether a run's record has expired; DynamoDB deletes it within days (AWS: "Using time to live")."""
-    return run.expires_at is not None and run.expires_at < now().timestamp()
-
-
-def parts_expire_at(run: Run) -> int:
-    """Give when the other parts of a run's record expire, in epoch seconds."""
-    return int((run.accepted_at + timedelta(days=run.retention_days) + PARTS_KEPT_LONGER).timestamp())
-
-
-def part_body(part: Mapping[str, Any] | None, run: Run) -> str | None:
-    """Give the body of a part, if it is of the run's present attempt."""
-    return str(part["body"]) if part is not None and part["attempt"] == run.attempt else None
+    return run.expires_at is not None and run.expires_at < now.timestamp()

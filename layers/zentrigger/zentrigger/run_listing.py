@@ -1,7 +1,8 @@
 """Lists of runs: by pipeline, by trigger, or all, newest first."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zentrigger.errors import InvalidRequestError, Problem
@@ -28,9 +29,10 @@ class RunPage:
 class RunListing:
     """The runs by their indexes, which may be a moment behind."""
 
-    def __init__(self, table: str, client: "DynamoDBClient") -> None:
+    def __init__(self, table: str, client: "DynamoDBClient", clock: Callable[[], datetime] = now) -> None:
         self._table = table
         self._client = client
+        self._clock = clock
 
     def page(  # noqa: PLR0913 - one keyword a filter
         self,
@@ -89,7 +91,7 @@ class RunListing:
             **arguments,
         )
         last = answer.get("LastEvaluatedKey")
-        runs = [run for run in readable(answer["Items"]) if not expired(run)]
+        runs = [run for run in readable(answer["Items"]) if not expired(run, self._clock())]
         return runs, from_item(last) if last else None
 
 

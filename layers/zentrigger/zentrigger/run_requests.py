@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, ValidationError
 
+from zentrigger.capacity import Concurrency
 from zentrigger.catalogue import (
     MAX_TIMEOUT_SECONDS,
     PipelineName,
@@ -17,6 +18,9 @@ from zentrigger.catalogue import (
 from zentrigger.errors import NotFoundError, Problem
 from zentrigger.keys import Scope
 from zentrigger.resources import Resources
+from zentrigger.retries import RetryPolicy
+
+MAX_PRIORITY = 10
 
 
 class _Request(BaseModel):
@@ -61,6 +65,19 @@ class _RunOptions(_Request):
     def step_parameters(self) -> dict[str, dict[str, JsonValue]]:
         """Give the parameters of the steps, by step."""
         return {name: step.parameters for name, step in self.steps.items()}
+
+    priority: Annotated[StrictInt, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = Field(
+        default=0, description="Each point lets the run pass those that have waited up to 10 minutes longer."
+    )
+    concurrency: Concurrency | None = Field(
+        default=None, description="How many runs with the same key may be active, and what becomes of one more."
+    )
+    retry: RetryPolicy | None = Field(
+        default=None, description="How often the pipeline is attempted again if it fails; not at all unless said."
+    )
+    spot: StrictBool = Field(
+        default=False, description="Try Spot capacity first. AWS may take it back; the pipeline is repeated then."
+    )
 
 
 class RunRequest(_RunOptions):

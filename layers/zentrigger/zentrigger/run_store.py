@@ -1,31 +1,58 @@
-"""The runs table, as functions write it: each step of a run is one conditional write, safe to repeat."""
+"""The runs table, as functions write it: each step of a run is one conditional write, safe to repeat.
 
+A write that moves a run has an id of its own in `written_by`. Where its answer was lost and its repetition is refused,
+the item that stands there shows that id, and the write counts as done.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from zentrigger.capacity import Capacity
-from zentrigger.errors import NotFoundError, QueueFullError
+from zentrigger.capacity import Capacity, key_group, stack_group
+from zentrigger.capacity_counts import (
+    BACK_TO_QUEUE,
+    FREE_SLOT,
+    LEAVE_QUEUE,
+    Change,
+    capacity_key,
+    counted,
+    enter_queue,
+    enter_slot,
+    full_groups,
+    take_slot,
+)
+from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import TransactionRefusedError, from_item, to_item, transact, update_expression, update_if
-from zentrigger.run_items import head_item, head_key, parts_expire_at, readable
+from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
-from zentrigger.runs import LEGAL_MOVES, Refusal, Run, RunInput, RunStatus
+from zentrigger.runs import LEGAL_MOVES, Attempt, Overdue, Refusal, Run, RunInput, RunStatus, Timings
 from zentrigger.timestamps import now, to_text
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 RETRY_AFTER_SECONDS = 30
 """What a caller is told to wait when the queue is full; a training run takes minutes, so sooner is no use."""
 
-_CAPACITY = to_item({"run_id": "capacity#all", "part": "capacity"})
+SKIPPED = "skipped_overlap"
+"""Reason of a run that was recorded and never started, for its concurrency key was taken."""
 
-_LINK = 3
-"""Where in the transaction that records a run the link from the run stands that it repeats."""
+_READ_AT_ONCE = 200
+"""Heads on a page: waiting runs are often looked at for one or two that may start."""
+
+_FIRST_COUNT = 2
+"""Where in the transaction that records a run its counts begin, after head and input."""
 
 
 class NoFreeSlotError(Exception):
-    """As many runs are active as may be."""
+    """As many runs are active as may be, of all or of one of the groups that the run counts in."""
+
+    def __init__(self, groups: tuple[str, ...]) -> None:
+        super().__init__(f"no slot is free of {', '.join(groups)}")
+        self.groups = groups
 
 
 @dataclass(frozen=True)
@@ -36,17 +63,11 @@ class Creation:
     replayed: bool
 
 
-@dataclass(frozen=True)
-class _Count:
-    """A change of the capacity counts, and the condition it stands under."""
-
-    expression: str
-    values: dict[str, int]
-    condition: str | None
-
-
 class RunStore(RunReader):
-    """Runs in DynamoDB: parts `head`, `input`, `progress` and `result` under one run id, and the capacity counts."""
+    """Runs in DynamoDB, as functions move them: head, input and attempts under one run id, and the capacity counts."""
+
+    def __init__(self, table: str, client: "DynamoDBClient", clock: Callable[[], datetime] = now) -> None:
+        super().__init__(table, client, clock)
 
     # ------------------------------------------------------------ recording
 
@@ -55,7 +76,8 @@ class RunStore(RunReader):
 
         Record and slot are one transaction, and so is the link from the run that this one repeats, if it does. A run
         that exists already, of this id and not expired, is given back as it stands; whether it was the same request is
-        for the caller to see from `request_hash`.
+        for the caller to see from `request_hash`. A run whose concurrency key is taken, and which skips then, is
+        recorded as `cancelled`.
 
         Args:
             run: The head to write; its status is decided here.
@@ -65,34 +87,60 @@ class RunStore(RunReader):
 
         Raises:
             QueueFullError: no slot is free and no further run may wait. Nothing was written.
+            ConflictError: its concurrency key is taken, and it rejects then. Nothing was written.
             NotFoundError: the run that this one repeats is not there, or has not ended. Nothing was written.
             BusyError: the counts were contended too long. Nothing was written.
 
         """
-        starting = run.model_copy(update={"status": RunStatus.STARTING})
+        starting = _written(run, status=RunStatus.STARTING)
         try:
-            self._put_new(starting, run_input, _take_slot(max_active, queue_is_empty=True))
+            self._put_new(starting, run_input, enter_slot(max_active))
         except TransactionRefusedError as refused:
-            if 0 in refused.existing:
-                return _existing(refused.existing[0], starting)
-            _require_repeated(run, refused)
+            existing = self._refused_creation(starting, run_input, refused)
+            if existing is not None:
+                return existing
         else:
             return Creation(starting, replayed=False)
-        queued = run.model_copy(update={"status": RunStatus.QUEUED})
+        queued = _written(run, status=RunStatus.QUEUED)
         try:
-            self._put_new(queued, run_input, _start_waiting(max_waiting))
+            self._put_new(queued, run_input, enter_queue(max_waiting))
         except TransactionRefusedError as refused:
-            if 0 in refused.existing:
-                return _existing(refused.existing[0], queued)
-            _require_repeated(run, refused)
+            existing = self._refused_creation(queued, run_input, refused)
+            if existing is not None:
+                return existing
             raise QueueFullError(
-                f"{max_active} runs are active and {max_waiting} wait. Nothing was recorded; try again later.",
+                f"No slot is free and {max_waiting} runs wait. Nothing was recorded; try again later.",
                 RETRY_AFTER_SECONDS,
             ) from refused
         return Creation(queued, replayed=False)
 
-    def _put_new(self, run: Run, run_input: RunInput, count: _Count) -> None:
-        names = {"run_id": run.run_id, "expires_at": parts_expire_at(run)}
+    def _refused_creation(self, run: Run, run_input: RunInput, refused: TransactionRefusedError) -> Creation | None:
+        """Give what stands instead of a new run; None: only slots or places in the queue were lacking."""
+        if 0 in refused.existing:
+            return _existing(refused.existing[0], run)
+        full = full_groups(run, tuple(refused.existing), _FIRST_COUNT)
+        if run.retry_of is not None and len(refused.existing) > len(full):
+            raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
+        key = run.concurrency
+        if key is None or not key.exclusive or key_group(key.key) not in full:
+            return None
+        taken = f"{key.limit} run{'s' if key.limit > 1 else ''} with the concurrency key {key.key} are active or wait"
+        if key.on_conflict == "reject":
+            raise ConflictError(f"{taken}. Nothing was recorded; try again when they have ended.") from refused
+        return self._create_skipped(run, run_input, f"{taken}, so this one was skipped.")
+
+    def _create_skipped(self, run: Run, run_input: RunInput, message: str) -> Creation:
+        """Record a run that never starts, so that the same request again is skipped, too."""
+        ended = self._ended(run, RunStatus.CANCELLED, SKIPPED, message)
+        try:
+            self._put_new(ended, run_input, None)
+        except TransactionRefusedError as refused:
+            if 0 in refused.existing:
+                return _existing(refused.existing[0], ended)
+            raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
+        return Creation(ended, replayed=False)
+
+    def _put_new(self, run: Run, run_input: RunInput, change: Change | None) -> None:
         actions: list[TransactWriteItemTypeDef] = [
             {
                 "Put": {
@@ -100,18 +148,14 @@ class RunStore(RunReader):
                     "Item": to_item(head_item(run)),
                     # TTL deletes within days: what has expired counts as gone (AWS: "Using time to live").
                     "ConditionExpression": "attribute_not_exists(run_id) OR expires_at < :now",
-                    "ExpressionAttributeValues": to_item({":now": int(now().timestamp())}),
+                    "ExpressionAttributeValues": to_item({":now": int(self._clock().timestamp())}),
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
             },
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": to_item({**names, "part": "input", "body": run_input.model_dump_json()}),
-                }
-            },
-            self._counted(count),
+            {"Put": {"TableName": self._table, "Item": part_item(run, "input", run_input)}},
         ]
+        if change is not None:
+            actions += counted(self._table, run, change, self._clock())
         if run.retry_of is not None:
             actions.append(self._link(run.retry_of, run.run_id))
         transact(self._client, actions)
@@ -132,104 +176,153 @@ class RunStore(RunReader):
 
     def capacity(self) -> Capacity:
         """Give how many runs are active and how many wait, as they are counted now."""
-        answer = self._client.get_item(TableName=self._table, Key=_CAPACITY, ConsistentRead=True)
+        answer = self._client.get_item(TableName=self._table, Key=capacity_key(stack_group()), ConsistentRead=True)
         counts = from_item(answer.get("Item", {}))
         return Capacity(counts.get("active_runs", 0), counts.get("waiting_runs", 0))
 
     def active(self, status: str, limit: int) -> tuple[Run, ...]:
-        """Give up to `limit` runs of a status (or `ENDED`: ended, not announced), the longest waiting first.
+        """Give up to `limit` runs of a status (or `ENDED`: ended, not announced), by rank: the first in line first.
 
         From an index, so that the newest may be missing for a moment and a head may have moved on.
         """
+        return tuple(self._by_rank(status, limit))
+
+    def waiting(self, limit: int) -> Iterator[Run]:
+        """Give up to `limit` waiting runs, the first in line first; read from the index as they are asked for."""
+        return self._by_rank(RunStatus.QUEUED, limit)
+
+    def _by_rank(self, status: str, limit: int) -> Iterator[Run]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="active",
             KeyConditionExpression="#active = :active",
             ExpressionAttributeNames={"#active": "active"},
             ExpressionAttributeValues=to_item({":active": status}),
-            PaginationConfig={"MaxItems": limit, "PageSize": limit},
+            PaginationConfig={"MaxItems": limit, "PageSize": min(limit, _READ_AT_ONCE)},
         )
-        return tuple(run for page in pages for run in readable(page["Items"]))
+        for page in pages:
+            yield from readable(page["Items"])
 
     # ------------------------------------------------------------ launching
-
-    def record_task(self, run: Run, task_arn: str) -> None:
-        """Keep the ARN of the task that this launch started. An older launch, or another task, changes nothing."""
-        self._amend(run, {"task_arn": task_arn}, statuses=(RunStatus.STARTING,), absent="task_arn")
-
-    def record_refusal(self, run: Run, refusal: Refusal) -> None:
-        """Keep that ECS surely refused this launch of the run; `lifecycle` sends it back to waiting or ends it."""
-        values = {"refusal": refusal.model_dump(mode="json")}
-        self._amend(run, values, statuses=(RunStatus.STARTING,), absent="task_arn")
 
     def start(self, run: Run, *, max_active: int) -> Run | None:
         """Give a waiting run a slot. None: it is no longer waiting.
 
         Raises:
-            NoFreeSlotError: all slots are taken.
+            NoFreeSlotError: all slots are taken, of the stack, of its pipeline or of its concurrency key.
             BusyError: the counts were contended too long.
 
         """
-        moved = run.model_copy(update={"status": RunStatus.STARTING, "status_at": now(), "not_before": None})
+        moved = _written(
+            run, status=RunStatus.STARTING, status_at=self._clock(), not_before=None, reason=None, message=None
+        )
         try:
-            self._move(run, moved, _take_slot(max_active, queue_is_empty=False))
+            return self._move(run, moved, take_slot(max_active))
         except TransactionRefusedError as refused:
             if 0 in refused.existing:
                 return None
-            raise NoFreeSlotError(f"{max_active} runs are active") from refused
-        return moved
+            raise NoFreeSlotError(full_groups(run, tuple(refused.existing), 1)) from refused
+
+    def record_task(self, run: Run, task_arn: str) -> None:
+        """Keep the ARN of the task that this launch started. An older launch, or another task, changes nothing."""
+        self._amend(
+            run,
+            {"task_arn": task_arn, "launched_at": to_text(self._clock())},
+            statuses=(RunStatus.STARTING, RunStatus.RUNNING),
+            absent=("launched_at",),
+            same_or_absent={"task_arn": task_arn},
+        )
+
+    def record_refusal(self, run: Run, refusal: Refusal) -> None:
+        """Keep that ECS surely refused this launch of the run; `lifecycle` sends it back to waiting or ends it."""
+        values = {"refusal": refusal.model_dump(mode="json")}
+        self._amend(run, values, statuses=(RunStatus.STARTING,), absent=("task_arn",))
 
     def requeue(self, run: Run, *, not_before: datetime) -> Run | None:
         """Send a run whose launch was surely refused back to waiting, for a further launch. None: it has moved on."""
-        moved = run.model_copy(
-            update={
-                "status": RunStatus.QUEUED,
-                "status_at": now(),
-                "launch": run.launch + 1,
-                "not_before": not_before,
-                "refusal": None,
-                "task_arn": None,
-            }
+        refusal = run.refusal
+        moved = _written(
+            run,
+            status=RunStatus.QUEUED,
+            status_at=self._clock(),
+            launch=run.launch + 1,
+            not_before=not_before,
+            task_arn=None,
+            launched_at=None,
+            reason=refusal.reason if refusal else None,
+            message=refusal.message if refusal else None,
         )
-        try:
-            self._move(run, moved, _count(active=-1, waiting=1))
-        except TransactionRefusedError:
-            return None
-        return moved
+        return self._moved(run, moved, BACK_TO_QUEUE)
 
     # ------------------------------------------------------------ ends
 
-    def end(self, run: Run, status: RunStatus, reason: str | None, message: str | None) -> Run | None:
+    def next_attempt(self, run: Run, following: Run, story: Attempt) -> Run | None:
+        """Send a run back to waiting for its next attempt, and keep the story of this one. None: it has moved on.
+
+        Args:
+            run: The run, as it stands.
+            following: The same with its next attempt, `queued`; see `attempts.following`.
+            story: What became of the present attempt.
+
+        """
+        put: TransactWriteItemTypeDef = {
+            "Put": {"TableName": self._table, "Item": part_item(run, attempt_part(story.number), story)}
+        }
+        return self._moved(run, _written(following), BACK_TO_QUEUE, put)
+
+    def end(
+        self,
+        run: Run,
+        status: RunStatus,
+        reason: str | None,
+        message: str | None,
+        timings: Timings | None = None,
+    ) -> Run | None:
         """End a run and give its slot (or place in the queue) back, in one transaction. None: it has moved on."""
-        moment = now()
-        moved = run.model_copy(
-            update={
-                "status": status,
-                "status_at": moment,
-                "ended_at": moment,
-                "reason": reason,
-                "message": message,
-                "expires_at": int((moment + timedelta(days=run.retention_days)).timestamp()),
-            }
+        moved = self._ended(run, status, reason, message)
+        if timings is not None:
+            moved = moved.model_copy(update={"timings": timings})
+        return self._moved(run, moved, FREE_SLOT if run.status.holds_slot else LEAVE_QUEUE)
+
+    def _ended(self, run: Run, status: RunStatus, reason: str | None, message: str | None) -> Run:
+        moment = self._clock()
+        return _written(
+            run,
+            status=status,
+            status_at=moment,
+            ended_at=moment,
+            not_before=None,
+            reason=reason,
+            message=message,
+            expires_at=int((moment + timedelta(days=run.retention_days)).timestamp()),
         )
-        count = _count(active=-1, waiting=0) if run.status.holds_slot else _count(active=0, waiting=-1)
-        try:
-            self._move(run, moved, count)
-        except TransactionRefusedError:
-            return None
-        return moved
 
     def request_cancel(self, run: Run) -> Run | None:
         """Ask for the end of a run. None: it has moved on, or somebody asked before; look again."""
-        moment = now()
+        moment = self._clock()
         values = {"cancel_requested_at": to_text(moment)}
-        kept = self._amend(run, values, statuses=(run.status,), absent="cancel_requested_at")
-        return run.model_copy(update={"cancel_requested_at": moment}) if kept else None
+        written_by = self._amend(run, values, statuses=(run.status,), absent=("cancel_requested_at",))
+        if written_by is None:
+            return None
+        return run.model_copy(update={"cancel_requested_at": moment, "written_by": written_by})
+
+    def mark_overdue(self, run: Run, reason: str, message: str) -> Run | None:
+        """Keep that a run has missed a deadline. None: it has moved on, has reported, or is to end anyway."""
+        overdue = Overdue(reason=reason, message=message, at=self._clock())
+        written_by = self._amend(
+            run,
+            {"overdue": overdue.model_dump(mode="json")},
+            statuses=(run.status,),
+            absent=("overdue", "report", "cancel_requested_at"),
+        )
+        if written_by is None:
+            return None
+        return run.model_copy(update={"overdue": overdue, "written_by": written_by})
 
     def mark_announced(self, run: Run) -> None:
         """Keep that the end of a run was published; it leaves the index of active runs."""
         expression, names, values = update_expression(
-            set_values={"announced_at": to_text(now())}, remove=["active"], names=["status"]
+            set_values={"announced_at": to_text(self._clock())}, remove=["active"], names=["status"]
         )
         update_if(
             self._client,
@@ -241,18 +334,25 @@ class RunStore(RunReader):
             condition="#status = :expected",
         )
 
-    # ------------------------------------------------------------ the one way a head changes
+    # ------------------------------------------------------------ the two ways a head changes
 
-    def _move(self, run: Run, moved: Run, count: _Count) -> None:
+    def _moved(self, run: Run, moved: Run, change: Change, *further: "TransactWriteItemTypeDef") -> Run | None:
+        try:
+            return self._move(run, moved, change, *further)
+        except TransactionRefusedError:
+            return None
+
+    def _move(self, run: Run, moved: Run, change: Change, *further: "TransactWriteItemTypeDef") -> Run:
         """Change a head's status together with the counts, if it still stands where `run` says it does.
 
-        A report or a request to cancel that came meanwhile is a reason to look again, so it refuses the move.
+        A report, a missed deadline or a request to cancel that came meanwhile is a reason to look again, so it refuses
+        the move.
         """
         if moved.status not in LEGAL_MOVES[run.status]:
             raise ValueError(f"a run never goes from {run.status} to {moved.status}")
         before, after = head_item(run), head_item(moved)
         changed = {name: value for name, value in after.items() if before.get(name) != value}
-        absent = [name for name in ("report", "cancel_requested_at") if name not in before]
+        absent = [name for name in ("report", "overdue", "cancel_requested_at") if name not in before]
         expression, names, values = update_expression(
             set_values=changed,
             remove=[name for name in before if name not in after],
@@ -270,32 +370,50 @@ class RunStore(RunReader):
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
-        transact(self._client, [update, self._counted(count)])
+        try:
+            transact(self._client, [update, *counted(self._table, run, change, self._clock()), *further])
+        except TransactionRefusedError as refused:
+            standing = refused.existing.get(0)
+            # The answer of an earlier try was lost: the write stands, and it is this one.
+            if standing and standing.get("written_by") == moved.written_by and standing["status"] == moved.status:
+                return moved
+            raise
+        return moved
 
-    def _counted(self, count: _Count) -> "TransactWriteItemTypeDef":
-        update: UpdateTypeDef = {
-            "TableName": self._table,
-            "Key": _CAPACITY,
-            "UpdateExpression": count.expression,
-            "ExpressionAttributeValues": to_item(count.values),
-        }
-        if count.condition:
-            update["ConditionExpression"] = count.condition
-        return {"Update": update}
+    def _amend(
+        self,
+        run: Run,
+        values: dict[str, Any],
+        *,
+        statuses: Sequence[RunStatus],
+        absent: Sequence[str],
+        same_or_absent: dict[str, str] | None = None,
+    ) -> str | None:
+        """Set attributes of a head without a change of status, if it is of one of `statuses` and has none of `absent`.
 
-    def _amend(self, run: Run, values: dict[str, Any], *, statuses: tuple[RunStatus, ...], absent: str) -> bool:
-        """Set attributes of a head without a change of status, if it is of one of `statuses` and has no `absent`."""
-        expression, names, new_values = update_expression(set_values=values, names=["status", absent, *_FENCE])
-        expected = {f":status{number}": status for number, status in enumerate(statuses)}
-        return update_if(
+        Those of `same_or_absent` must have that value already, or none. Gives the write's id; None: it was refused.
+        """
+        same = same_or_absent or {}
+        written_by = uuid.uuid4().hex
+        expression, names, new_values = update_expression(
+            set_values={**values, "written_by": written_by}, names=["status", *absent, *same, *_FENCE]
+        )
+        expected: dict[str, Any] = {f":status{number}": status for number, status in enumerate(statuses)}
+        conditions = [f"#status IN ({', '.join(expected)})", _FENCED]
+        conditions += [f"attribute_not_exists(#{name})" for name in absent]
+        for name, value in same.items():
+            conditions.append(f"(attribute_not_exists(#{name}) OR #{name} = :same_{name})")
+            expected[f":same_{name}"] = value
+        standing = update_if(
             self._client,
             self._table,
             head_key(run.run_id),
             expression=expression,
             names=names,
             values={**new_values, **_fence(run), **to_item(expected)},
-            condition=f"#status IN ({', '.join(expected)}) AND attribute_not_exists(#{absent}) AND {_FENCED}",
+            condition=" AND ".join(conditions),
         )
+        return written_by if standing is None or standing.get("written_by") == written_by else None
 
 
 _FENCE = ("attempt", "launch")
@@ -306,38 +424,14 @@ def _fence(run: Run) -> dict[str, Any]:
     return to_item({":fence_attempt": run.attempt, ":fence_launch": run.launch})
 
 
+def _written(run: Run, **changes: object) -> Run:
+    """Give a run as a write of its own leaves it."""
+    return run.model_copy(update={**changes, "written_by": uuid.uuid4().hex})
+
+
 def _existing(item: dict[str, Any] | None, wanted: Run) -> Creation:
     if item is None:
         raise RuntimeError("DynamoDB refused the put of a run and did not say which item stood there")
     run = Run.model_validate(item)
     # A put whose answer was lost and which the SDK sent again finds itself.
-    own = run.accepted_at == wanted.accepted_at and run.request_hash == wanted.request_hash
-    return Creation(run, replayed=not own)
-
-
-def _require_repeated(run: Run, refused: TransactionRefusedError) -> None:
-    """Refuse to repeat a run that was refused a link to its repetition."""
-    if _LINK in refused.existing:
-        raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
-
-
-def _take_slot(max_active: int, *, queue_is_empty: bool) -> _Count:
-    """Count one more active run; one fewer waiting unless it comes straight in, which needs an empty queue."""
-    free = "(attribute_not_exists(active_runs) OR active_runs < :limit)"
-    if queue_is_empty:
-        condition = f"{free} AND (attribute_not_exists(waiting_runs) OR waiting_runs <= :none)"
-        return _Count("ADD active_runs :one", {":one": 1, ":none": 0, ":limit": max_active}, condition)
-    values = {":one": 1, ":minus_one": -1, ":limit": max_active}
-    return _Count("ADD active_runs :one, waiting_runs :minus_one", values, free)
-
-
-def _start_waiting(max_waiting: int | None) -> _Count:
-    if max_waiting is None:
-        return _count(active=0, waiting=1)
-    # Where the count has never been written there are none waiting, which is room enough unless nobody may wait.
-    never_written = "attribute_not_exists(waiting_runs) OR " if max_waiting > 0 else ""
-    return _Count("ADD waiting_runs :one", {":one": 1, ":limit": max_waiting}, f"{never_written}waiting_runs < :limit")
-
-
-def _count(*, active: int, waiting: int) -> _Count:
-    return _Count("ADD active_runs :active, waiting_runs :waiting", {":active": active, ":waiting": waiting}, None)
+    return Creation(run, replayed=run.written_by != wanted.written_by)

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from zentrigger.capacity import Concurrency
 from zentrigger.resources import Resources
+from zentrigger.retries import RetryPolicy, Spent
 from zentrigger.timestamps import Timestamp
 
 CONTRACT_VERSION = 2
@@ -13,6 +15,10 @@ CONTRACT_VERSION = 2
 
 Raise it with every field of `RunInput` that a run must not lose: an older runner drops what it does not know.
 """
+
+
+START_TIMEOUT_SECONDS = 20 * 60
+"""A task that claims nothing within it is stopped: a large image takes a minute or two, and Fargate may hang."""
 
 
 class RunStatus(StrEnum):
@@ -39,7 +45,7 @@ class RunStatus(StrEnum):
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.QUEUED: frozenset({RunStatus.STARTING, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.STARTING: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.RUNNING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.SUCCEEDED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
@@ -111,6 +117,8 @@ class Verdict(Record):
     outcome: Literal["succeeded", "failed"]
     reason: str | None = None
     message: str | None = None
+    error_type: str | None = None
+    """Which exception the pipeline raised: `ValueError`, `pipelines.tables.TableError`."""
 
 
 class Report(Verdict):
@@ -160,9 +168,44 @@ class Assignment(RunInput):
     snapshot: str
 
 
+class Timings(Record):
+    """When ECS had the task's image and when its container ran: what happens between launch and claim."""
+
+    pull_started_at: Timestamp | None = None
+    pulled_at: Timestamp | None = None
+    container_started_at: Timestamp | None = None
+
+
+class Overdue(Record):
+    """Which deadline a run has missed. Its task is stopped, and with it ends the attempt, for this reason."""
+
+    reason: str
+    message: str
+    at: Timestamp
+
+
+class Attempt(Record):
+    """The story of an attempt that was followed by another, or that ended the run."""
+
+    number: int
+    launches: int
+    """How many launches it took; ECS refuses some."""
+    spot: bool = False
+    task_arn: str | None = None
+    launched_at: Timestamp | None = None
+    timings: Timings | None = None
+    claimed_at: Timestamp | None = None
+    ended_at: Timestamp
+    outcome: Literal["succeeded", "failed", "cancelled"]
+    reason: str | None = None
+    message: str | None = None
+    error_type: str | None = None
+
+
 class Refusal(Record):
     """Why ECS surely refused a launch, and whether a later one may succeed."""
 
+    attempt: int = 1
     launch: int
     transient: bool
     reason: str
@@ -185,6 +228,18 @@ class Run(Record):
     tags: tuple[str, ...] = ()
     resources: Resources | None = None
     """Size of the task; None: what its task definition says."""
+    priority: int = 0
+    concurrency: Concurrency | None = None
+    retry: RetryPolicy | None = None
+    """How often the pipeline is attempted again when it fails by itself."""
+    spot: bool = False
+    """Whether its first launch is on Spot capacity, which AWS may take back: the pipeline may be repeated then."""
+    timeout_seconds: int | None = None
+    """How long the pipeline may take; the runner keeps to it, and the sweep where the runner does not."""
+    start_timeout_seconds: int = START_TIMEOUT_SECONDS
+    """How long a task may take from its launch to its claim."""
+    pipeline_retries: int = 0
+    infrastructure_retries: int = 0
     retry_of: str | None = None
     """The run that this one repeats."""
     retried_by: str | None = None
@@ -195,16 +250,24 @@ class Run(Record):
     status_at: Timestamp
     not_before: Timestamp | None = None
     task_arn: str | None = None
+    launched_at: Timestamp | None = None
+    """When ECS took the present launch."""
     claimed_by: str | None = None
     started_at: Timestamp | None = None
+    """When the present attempt was claimed."""
+    timings: Timings | None = None
     refusal: Refusal | None = None
+    """Why ECS refused the last launch that it refused."""
     report: Verdict | None = None
+    overdue: Overdue | None = None
     cancel_requested_at: Timestamp | None = None
     ended_at: Timestamp | None = None
     reason: str | None = None
     message: str | None = None
     announced_at: Timestamp | None = None
     retention_days: int
+    written_by: str | None = None
+    """Which write this is, so that its repetition after a lost answer knows it again."""
     expires_at: int | None = None
     """Epoch seconds, set at the end: a run that has not ended never expires."""
 
@@ -212,6 +275,16 @@ class Run(Record):
     def started_by(self) -> str:
         """What the run's task carries as `startedBy`: the run, its attempt and its launch (36 + 2 + digits ≤ 128)."""
         return f"{self.run_id}/{self.attempt}/{self.launch}"
+
+    @property
+    def on_spot(self) -> bool:
+        """Whether the present launch is one on Spot capacity: after a refusal or an interruption none is."""
+        return self.spot and self.attempt == 1 and self.launch == 1
+
+    @property
+    def spent(self) -> Spent:
+        """What of its retries the run has spent."""
+        return Spent(self.pipeline_retries, self.infrastructure_retries, claimed=self.status == RunStatus.RUNNING)
 
 
 class RunRecord(Record):
@@ -221,3 +294,5 @@ class RunRecord(Record):
     input: RunInput
     progress: Progress | None = None
     result: Report | None = None
+    earlier_attempts: tuple[Attempt, ...] = ()
+    """Those that were followed by another, in their order."""

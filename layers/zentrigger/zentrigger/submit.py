@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from zentrigger.capacity import Limits
@@ -32,6 +32,10 @@ from zentrigger.timestamps import now, to_text
 
 RUN_IDS = uuid.UUID("6f1c52b4-7b0e-5d8a-9a55-3f5a2f8e1c07")
 """Namespace of run ids that follow from what asked for the run; changing it would break deduplication."""
+
+
+PRIORITY_BONUS = timedelta(minutes=10)
+"""How much longer others may have waited whom a run passes, for each point of its priority."""
 
 
 class Catalogue(Protocol):
@@ -78,6 +82,11 @@ def run_id_for_event(trigger: str, event: S3Arrival | ScheduleFired) -> str:
         return _run_id("schedule", trigger, to_text(event.time))
     writing = event.object.version_id or f"{event.object.etag}/{event.object.sequencer}"
     return _run_id("s3", trigger, event.bucket.name, event.object.key, writing)
+
+
+def rank(accepted_at: datetime, priority: int) -> str:
+    """Give a run's place in line, as text that sorts: it is fixed when the run is recorded, so age wins in the end."""
+    return to_text(accepted_at - priority * PRIORITY_BONUS)
 
 
 def _run_id(*parts: str) -> str:
@@ -250,9 +259,14 @@ class Submitter:
             trigger=source.trigger,
             tags=wanted.run_input.tags,
             resources=wanted.resources,
+            priority=wanted.priority,
+            concurrency=wanted.concurrency,
+            retry=wanted.retry,
+            spot=wanted.spot,
+            timeout_seconds=wanted.run_input.timeout_seconds,
             retry_of=wanted.retry_of,
             request_hash=request_hash,
-            rank=to_text(moment),
+            rank=rank(moment, wanted.priority),
             accepted_at=moment,
             status_at=moment,
             retention_days=self._limits.retention_days,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from zentrigger.capacity import Concurrency
 from zentrigger.catalogue import PipelineName, SnapshotChoice, SnapshotContent, Tag
 from zentrigger.errors import NotSettable, Problem, UnknownName
 from zentrigger.events import S3Arrival, ScheduleFired
@@ -57,6 +58,11 @@ class TriggerDefinition(BaseModel):
     tags: tuple[Tag, ...] = Field(default=(), max_length=20)
     # ZenML caches a step by its parameters, not by the bytes behind a URL: an overwritten object would not be read.
     enable_cache: bool = False
+    overlap: Literal["allow", "skip", "queue"] = Field(
+        default="allow",
+        description="What becomes of an event while a run of this trigger is active or waits: a run beside it, none, or"
+        " one that waits for it.",
+    )
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "TriggerDefinition":
@@ -89,11 +95,19 @@ class Receipt(Record):
     trigger: str
     event_id: str
     at: Timestamp
-    outcome: Literal["started", "duplicate", "rejected", "disabled"]
+    outcome: Literal["started", "duplicate", "skipped_overlap", "rejected", "disabled"]
     run_id: str | None = None
     detail: str | None = None
     bucket: str | None = None
     key: str | None = None
+
+
+def concurrency_of(trigger: Trigger) -> Concurrency | None:
+    """Give the concurrency key of a trigger's runs; None where they may overlap."""
+    overlap = trigger.definition.overlap
+    if overlap == "allow":
+        return None
+    return Concurrency(key=f"trigger:{trigger.name}", limit=1, on_conflict="skip" if overlap == "skip" else "queue")
 
 
 def concerns(trigger: Trigger, event: S3Arrival | ScheduleFired) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
+from zentrigger.attempts import present_attempt
 from zentrigger.catalogue import PublishedPipeline, Snapshot, SnapshotContent, SnapshotSummary, snapshot_id
 from zentrigger.discovery import Found
 from zentrigger.dry_run import DryRun
@@ -13,7 +14,7 @@ from zentrigger.keys import ApiKey
 from zentrigger.launches import MAX_OVERRIDES
 from zentrigger.pointers import HistoryEntry
 from zentrigger.publishing import Publication
-from zentrigger.runs import Run, RunRecord
+from zentrigger.runs import Attempt, Run, RunRecord, Timings
 from zentrigger.schema_changes import Change
 from zentrigger.timestamps import to_text
 from zentrigger.track_record import TrackRecord
@@ -26,8 +27,8 @@ def run_summary(run: Run) -> Json:
     """Show the head of a run: what a list of runs has."""
     shown: Json = dict.fromkeys(
         (
-            "reason", "message", "trigger", "task_arn", "started_at", "ended_at", "cancel_requested_at",
-            "resources", "retry_of", "retried_by",
+            "reason", "message", "trigger", "task_arn", "started_at", "ended_at", "cancel_requested_at", "not_before",
+            "resources", "concurrency", "retry", "retry_of", "retried_by",
         )
     )  # fmt: skip
     shown |= run.model_dump(
@@ -35,7 +36,8 @@ def run_summary(run: Run) -> Json:
         exclude_none=True,
         include={
             "run_id", "pipeline", "snapshot", "status", "reason", "message", "attempt", "tags", "trigger", "task_arn",
-            "accepted_at", "started_at", "ended_at", "cancel_requested_at", "resources", "retry_of", "retried_by",
+            "accepted_at", "started_at", "ended_at", "cancel_requested_at", "not_before", "resources", "priority",
+            "concurrency", "retry", "spot", "retry_of", "retried_by",
         },
     )  # fmt: skip
     shown["source"] = run.source.model_dump(mode="json", exclude_none=True)
@@ -62,7 +64,32 @@ def run_details(record: RunRecord) -> Json:
         "exit_code": result.exit_code if result else None,
         "zenml_run_id": latest.zenml_run_id if latest else None,
         "dashboard_url": latest.dashboard_url if latest else None,
+        "timings": _timings(record),
+        "attempts": [attempt.model_dump(mode="json") for attempt in _attempts(record)],
     }
+
+
+def _timings(record: RunRecord) -> Json:
+    """Show when each phase of the present attempt began; null for what has not, or is not known."""
+    run = record.run
+    latest = record.result or record.progress
+    first_step = min((step.started_at for step in latest.steps if step.started_at), default=None) if latest else None
+    timings = run.timings or Timings()
+    moments = {
+        "recorded_at": run.accepted_at,
+        "launched_at": run.launched_at,
+        "pulled_at": timings.pulled_at,
+        "container_started_at": timings.container_started_at,
+        "claimed_at": run.started_at,
+        "first_step_at": first_step,
+        "ended_at": run.ended_at,
+    }
+    return {name: to_text(moment) if moment else None for name, moment in moments.items()}
+
+
+def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
+    last = present_attempt(record.run)
+    return record.earlier_attempts if last is None else (*record.earlier_attempts, last)
 
 
 def dry_run_view(dry_run: DryRun) -> Json:

@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 
 from zentrigger.capacity import Limits
+from zentrigger.capacity_store import CapacityStore
 from zentrigger.catalogue_store import CatalogueStore
 from zentrigger.discovery import Discovery
 from zentrigger.event_publisher import EventPublisher
@@ -30,6 +31,7 @@ from zentrigger.settings import (
     TriggerSettings,
 )
 from zentrigger.submit import Submitter
+from zentrigger.sweep import Sweep
 from zentrigger.task_definitions import TaskDefinitions
 from zentrigger.trigger_store import TriggerStore
 
@@ -90,6 +92,12 @@ def lifecycle_settings() -> LifecycleSettings:
 def run_store(table: str) -> RunStore:
     """Give the runs."""
     return RunStore(table, dynamodb())
+
+
+@cache
+def capacity_store(table: str) -> CapacityStore:
+    """Give the counts of active and waiting runs."""
+    return CapacityStore(table, dynamodb())
 
 
 @cache
@@ -192,4 +200,16 @@ def reconciler() -> Reconciler:
         cluster=settings.cluster,
         network=network(settings),
         max_active=settings.max_active_runs,
+    )
+
+
+@cache
+def sweep() -> Sweep:
+    """Give the minute's sweep."""
+    settings = lifecycle_settings()
+    return Sweep(
+        runs=run_store(settings.runs_table),
+        capacity=capacity_store(settings.runs_table),
+        tasks=launcher(settings.cluster),
+        reconciler=reconciler(),
     )

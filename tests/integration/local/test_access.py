@@ -5,7 +5,8 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from local.access import access_key_id
 from local.cloud import Cloud
@@ -106,3 +107,26 @@ def test_what_was_allowed_is_remembered(cloud: Cloud) -> None:
     calls = {(role, call.action) for role, call in cloud.access.allowed_calls}
     assert ("TriggerRole", "dynamodb:GetItem") in calls
     assert ("TriggerRole", "dynamodb:DeleteItem") not in calls
+
+
+def test_faults_befall_functions_and_tasks_and_no_operator(cloud: Cloud) -> None:
+    """On the wire: an error of the service, and a connection that is cut after the write was done."""
+    operator = cloud.clients.get("dynamodb")
+    table = cloud.stack.resources["CatalogueTable"].physical_id
+    item = {"collection": {"S": "task_definitions"}, "item": {"S": "lost"}}
+    once = boto3.client(
+        "dynamodb",
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.environment["AWS_REGION"],
+        aws_access_key_id=access_key_id(cloud.stack.arn("TriggerRole")),
+        aws_secret_access_key="local",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    cloud.faults.next("dynamodb.throughput")
+    operator.get_item(**key_of(cloud))
+    assert refusal(once.put_item, TableName=table, Item=item)[0] == "ProvisionedThroughputExceededException"
+    cloud.faults.next("dynamodb.PutItem.lost_answer")
+    with pytest.raises(ConnectionClosedError):
+        once.put_item(TableName=table, Item=item)
+    assert operator.get_item(TableName=table, Key=item)["Item"] == item
+    once.put_item(TableName=table, Item=item)

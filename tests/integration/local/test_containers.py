@@ -402,6 +402,17 @@ class TestEnvironment:
     def test_the_packages_of_the_image_can_be_imported(self, host: Host) -> None:
         assert host.run("import runner, pipelines, zentrigger").exit() == ContainerExit(0)
 
+    def test_a_killed_task_gets_no_sigterm(self, host: Host) -> None:
+        """As when its host dies."""
+        run = host.run(
+            "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('warned'));"
+            "print('ready'); [time.sleep(1) for _ in range(60)]"
+        )
+        run.printed("ready")
+        host.runtime.stop(run.task.task_id, 0)
+        assert run.exit().exit_code == 137
+        assert "warned" not in run.log.read_text()
+
     def test_the_metadata_endpoint_tells_a_task_who_it_is(self, host: Host) -> None:
         run = host.run(
             """
@@ -418,12 +429,15 @@ class TestEnvironment:
         assert task["Cluster"] == run.task.cluster_arn
         assert (task["Family"], task["Revision"]) == ("runner", "7")
         assert task["Limits"] == {"CPU": 1.0, "Memory": 1024}
+        pulling, pulled = task["PullStartedAt"], task["PullStoppedAt"]
+        assert run.task.created_at <= datetime.fromisoformat(pulling) <= datetime.fromisoformat(pulled)
         uri = run.printed("uri")
         with urllib.request.urlopen(uri) as answer:  # noqa: S310 - the task's own http:// address
             container = json.load(answer)
         assert container == task["Containers"][0]
         assert container["Name"] == "runner"
         assert container["ImageID"].startswith("sha256:")
+        assert pulled <= container["CreatedAt"] <= container["StartedAt"]
         host.runtime.stop(run.task.task_id, 30)
         run.exit()
         with pytest.raises(urllib.error.HTTPError, match="404"):

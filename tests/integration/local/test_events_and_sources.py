@@ -16,6 +16,7 @@ import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.integration.local.conftest import eventually
 
@@ -348,3 +349,75 @@ def test_what_curl_uploads_is_kept(running: Running) -> None:
 
     assert _s3(running).get_object(Bucket=bucket, Key="curl.csv")["Body"].read() == b"a=b&c"
     assert running.receive("Seen")
+
+
+def _run_task(running: Running, **changes: Any) -> dict[str, Any]:
+    outputs = running.cloud.outputs
+    request = {
+        "cluster": outputs["Cluster"],
+        "taskDefinition": outputs["TaskDefinition"],
+        "launchType": "FARGATE",
+        "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}},
+        **changes,
+    }
+    return dict(running.cloud.clients.get("ecs").run_task(**request))
+
+
+def test_a_task_whose_request_was_not_answered_is_found_with_its_token(running: Running) -> None:
+    """The connection is cut after the task was made; the same request again gets the answer that was lost."""
+    running.cloud.faults.next("ecs.RunTask.lost_answer")
+    with pytest.raises(ConnectionClosedError):
+        _run_task(running, clientToken="lost")
+    arn = _run_task(running, clientToken="lost")["tasks"][0]["taskArn"]
+    assert running.tasks.live == [arn.rpartition("/")[2]]
+    running.tasks.exit(arn, 0)
+    running.receive("Seen", count=10, seconds=1)
+
+
+def test_spot_needs_the_clusters_capacity_provider(running: Running) -> None:
+    """The template's cluster has none, so AWS would refuse."""
+    spot = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    with pytest.raises(ClientError, match="not associated with the cluster"):
+        running.cloud.clients.get("ecs").run_task(
+            cluster=running.cloud.outputs["Cluster"],
+            taskDefinition=running.cloud.outputs["TaskDefinition"],
+            capacityProviderStrategy=spot,
+            networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+        )
+
+
+def test_delivery_can_be_stopped_and_resumed(running: Running) -> None:
+    """Events of that time are lost; the stream is late, and then complete and in order."""
+    names = [f"{index}-{uuid.uuid4().hex}" for index in range(3)]
+    events = running.cloud.clients.get("events")
+    running.cloud.faults.stop_delivery()
+    for name in names[:2]:
+        _put(running, name)
+    events.put_events(Entries=[{"Source": "test", "DetailType": "T", "Detail": json.dumps({"name": names[0]})}])
+    assert running.cloud.bus.drain()
+    eventually(lambda: _delays(running))
+    assert not set(names) & set(_streamed(running))
+    running.cloud.faults.resume_delivery()
+    _put(running, names[2])
+    events.put_events(Entries=[{"Source": "test", "DetailType": "T", "Detail": json.dumps({"name": names[2]})}])
+    eventually(lambda: names[2] in _streamed(running))
+    assert [name for name in _streamed(running) if name in names] == names
+    eventually(lambda: any(event["detail"].get("name") == names[2] for event in running.read("event")))
+    assert not any(event["detail"].get("name") == names[0] for event in running.read("event"))
+
+
+def _delays(running: Running) -> int:
+    return sum(count for name, count in running.cloud.faults.counts.items() if name.endswith(".delay"))
+
+
+def test_events_and_batches_can_come_twice(running: Running) -> None:
+    """At least once is not exactly once."""
+    name = uuid.uuid4().hex
+    running.cloud.faults.next("events.test.repeat")
+    running.cloud.faults.next("stream.repeat")
+    _put(running, name)
+    running.cloud.clients.get("events").put_events(
+        Entries=[{"Source": "test", "DetailType": "T", "Detail": json.dumps({"name": name})}]
+    )
+    eventually(lambda: _streamed(running).count(name) == 2)
+    eventually(lambda: sum(event["detail"].get("name") == name for event in running.read("event")) == 2)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from local.cloud import Cloud
 from local.containers import ManualRuntime
 from tests.factories import TRAINING, Runs
 from zentrigger.runs import Report
+from zentrigger.timestamps import now
 
 if TYPE_CHECKING:
     from local.ecs_tasks import Task
@@ -64,9 +66,9 @@ class Stack:
         run: dict[str, Any] = answer.json()
         return run
 
-    def runs(self) -> Runs:
-        """Give the runs' table, as the runner has it."""
-        return Runs(self.cloud.stack.resources["RunsTable"].physical_id, self.client("dynamodb"))
+    def runs(self, clock: Callable[[], datetime] = now) -> Runs:
+        """Give the runs' table, as functions and tasks have it; at another time, if need be."""
+        return Runs(self.cloud.stack.resources["RunsTable"].physical_id, self.client("dynamodb"), clock)
 
     def client(self, service: Any) -> Any:
         """Make a client of the embedded AWS."""

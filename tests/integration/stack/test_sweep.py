@@ -93,6 +93,7 @@ def test_a_stop_whose_event_was_lost_is_found(stack: Stack) -> None:
     stack.tasks.run(arn)
     stack.tasks.exit(arn, 137)
     run = record(stack, run_id=unrecorded.run_id, accepted_at=two_minutes_ago(), task_arn=arn)
+    stack.runs().claim(run.run_id, 1, arn)
 
     sweep(stack)
 
@@ -108,7 +109,9 @@ def test_a_task_that_ecs_forgot_is_lost_after_a_while(stack: Stack) -> None:
 
     sweep(stack)
 
-    assert stack.ended(old.run_id)["reason"] == "task_lost"
+    again = stack.wait(lambda: shown if (shown := stack.get_run(old.run_id))["attempt"] == 2 else None)
+    assert (again["status"], again["reason"]) == ("queued", "task_lost")
+    assert [(attempt["number"], attempt["reason"]) for attempt in again["attempts"]] == [(1, "task_lost")]
     assert stack.get_run(young.run_id)["status"] == "starting"
     standing = stack.runs().head(young.run_id)
     assert standing is not None

@@ -207,9 +207,15 @@ def _sweep(stack: Stack) -> None:
     assert runs.request_cancel(standing)
     stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
     assert stack.ended(unsent.run_id)["status"] == "cancelled"
-    lost = recorded(120, task_arn="arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef")
+    # Claimed an hour ago and silent since, or never claimed at all: the one ends, the other is attempted again.
+    gone = "arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef"
+    silent, lost = recorded(120, task_arn=gone), recorded(120, task_arn=gone)
+    stack.runs(clock=lambda: datetime.now(UTC) - timedelta(hours=1)).claim(silent.run_id, 1, gone)
     stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
-    assert stack.ended(lost.run_id)["reason"] == "task_lost"
+    assert stack.ended(silent.run_id)["reason"] == "task_lost"
+    stack.wait(lambda: (head := runs.head(lost.run_id)) and head.attempt == 2)
+    _ok(stack, "DELETE", f"/runs/{lost.run_id}")
+    stack.ended(lost.run_id)
     # Young, or `lifecycle` would launch it before the refusal is there.
     refused = recorded(0)
     runs.record_refusal(refused, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))

@@ -358,7 +358,7 @@ def test_older_attempts_change_nothing(store: Runs) -> None:
 
 
 def test_a_refused_launch_waits_for_the_next(store: Runs, dynamodb: "DynamoDBClient") -> None:
-    """It gives its slot back, takes the next launch number, and forgets the refusal."""
+    """It gives its slot back, takes the next launch number, and says why it waits."""
     created = create(store, run()).run
     store.record_refusal(created, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
     standing = store.head(created.run_id)
@@ -369,7 +369,7 @@ def test_a_refused_launch_waits_for_the_next(store: Runs, dynamodb: "DynamoDBCli
     assert waiting is not None
     assert counts(dynamodb) == (0, 1)
     assert store.head(created.run_id) == waiting
-    assert (waiting.launch, waiting.refusal) == (2, None)
+    assert (waiting.launch, waiting.refusal, waiting.reason) == (2, standing.refusal, "throttled")
     started = store.start(waiting, max_active=1)
     assert started is not None
     assert counts(dynamodb) == (1, 0)

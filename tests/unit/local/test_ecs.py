@@ -5,93 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from local.containers import ManualRuntime
 from local.ecs import ContainerExit, Ecs, Task
-
-CLUSTER_ARN = "arn:aws:ecs:eu-west-1:123456789012:cluster/runs"
-DEFINITION_ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/runner:3"
-DEFINITION: dict[str, Any] = {
-    "taskDefinitionArn": DEFINITION_ARN,
-    "family": "runner",
-    "revision": 3,
-    "cpu": "1024",
-    "memory": "4096",
-    "networkMode": "awsvpc",
-    "requiresCompatibilities": ["FARGATE"],
-    "runtimePlatform": {"cpuArchitecture": "ARM64"},
-    "containerDefinitions": [
-        {
-            "name": "runner",
-            "image": "local",
-            "essential": True,
-            "memory": 4096,
-            "command": ["python", "-m", "runner"],
-            "stopTimeout": "45",
-            "environment": [{"name": "RUNS_TABLE", "value": "runs"}, {"name": "RUN_ID", "value": "none"}],
-            "secrets": [{"name": "ZENML_STORE_API_KEY", "valueFrom": "arn:aws:secretsmanager:::secret:key"}],
-        },
-    ],
-}
-REQUEST: dict[str, Any] = {
-    "cluster": "runs",
-    "taskDefinition": "runner",
-    "launchType": "FARGATE",
-    "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}},
-    "startedBy": "run-1/1/1",
-    "tags": [{"key": "pipeline", "value": "training"}],
-    "overrides": {"containerOverrides": [{"name": "runner", "environment": [{"name": "RUN_ID", "value": "run-1"}]}]},
-}
-
-
-class Bench:
-    """An Ecs with a clock and a runtime that the test moves."""
-
-    def __init__(self, *, obedient: bool = False, refuse: str | None = None) -> None:
-        self.now = datetime(2030, 1, 1, 12, tzinfo=UTC)
-        self.runtime = ManualRuntime(obedient=obedient)
-        self.events: list[dict[str, Any]] = []
-        self.refuse = refuse
-        self.ecs = Ecs(
-            region="eu-west-1",
-            account_id="123456789012",
-            runtime=self.runtime,
-            task_definition={"runner": DEFINITION, DEFINITION_ARN: {"taskDefinition": DEFINITION}}.__getitem__,
-            cluster_exists={"runs", "others"}.__contains__,
-            publish=self.events.append,
-            clock=lambda: self.now,
-            placement=lambda _: self.refuse,
-        )
-
-    def later(self, **duration: float) -> None:
-        self.now += timedelta(**duration)
-
-    def call(self, action: str, **body: Any) -> dict[str, Any]:
-        status, answer = self.ecs.handle(action, body)
-        assert status == 200, answer
-        json.dumps(answer)  # as it goes over the wire
-        return answer
-
-    def refused(self, action: str, **body: Any) -> dict[str, Any]:
-        status, answer = self.ecs.handle(action, body)
-        assert status == 400, answer
-        return answer
-
-    def run_task(self, **changes: Any) -> str:
-        return str(self.call("RunTask", **(REQUEST | changes))["tasks"][0]["taskArn"])
-
-    def describe(self, arn: str, **body: Any) -> dict[str, Any]:
-        answer = self.call("DescribeTasks", cluster="runs", tasks=[arn], **body)
-        assert answer["failures"] == []
-        return dict(answer["tasks"][0])
-
-    def states(self) -> list[tuple[str, str, int]]:
-        details = [event["detail"] for event in self.events]
-        return [(detail["lastStatus"], detail["desiredStatus"], detail["version"]) for detail in details]
+from tests.unit.local.bench import CLUSTER_ARN, DEFINITION, DEFINITION_ARN, REQUEST, Bench
 
 
 @pytest.fixture
@@ -252,7 +172,7 @@ class TestEvents:
             if event["detail"]["lastStatus"] == "RUNNING" and event["detail"]["desiredStatus"] == "RUNNING":
                 bench.call("StopTask", cluster="runs", task=event["detail"]["taskArn"])
 
-        bench.ecs._publish = publish  # noqa: SLF001 - it needs the bench to call back
+        bench.publish = publish
         arn = bench.run_task()
         bench.runtime.run(arn)
         assert [version for _, _, version in bench.states()] == [1, 2, 3, 4, 5, 6]
@@ -267,7 +187,7 @@ class TestEvents:
                 raise RuntimeError("the bus is down")
             plain(event)
 
-        bench.ecs._publish = publish  # noqa: SLF001 - it needs the bench to call back
+        bench.publish = publish
         arn = bench.run_task()
         bench.runtime.exit(arn, 0)
         assert [version for _, _, version in bench.states()] == [1, 3, 4, 5]
@@ -471,7 +391,7 @@ class TestStopTask:
             if event["detail"]["version"] == 1:
                 bench.call("StopTask", cluster="runs", task=event["detail"]["taskArn"])
 
-        bench.ecs._publish = publish  # noqa: SLF001 - it needs the bench to call back
+        bench.publish = publish
         arn = bench.run_task()
         assert bench.runtime.tasks == []
         assert (bench.describe(arn)["lastStatus"], bench.describe(arn)["stopCode"]) == ("STOPPED", "UserInitiated")

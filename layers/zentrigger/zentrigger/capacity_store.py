@@ -1,0 +1,148 @@
+"""The capacity counts as such: shown, limited for a pipeline, and compared with the runs that there are."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from zentrigger.capacity import PipelineCapacity, groups_of, pipeline_group, stack_group
+from zentrigger.capacity_counts import COUNTS, capacity_key
+from zentrigger.items import from_item, to_item, update_if
+from zentrigger.runs import Run
+from zentrigger.timestamps import now, to_text
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+INDEX_SETTLES_AFTER = timedelta(seconds=10)
+"""How long an index may be behind its table; counts that changed since are not compared with it."""
+
+COMPARED_SINCE = timedelta(days=2)
+"""Counts that have not changed for so long are compared no more, unless a run that has not ended counts in them."""
+
+COMPARED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Drift:
+    """By how many runs the counts of a group are too high (or, negative, too low), and whether that was repaired."""
+
+    group: str
+    active_runs: int
+    waiting_runs: int
+    repaired: bool
+
+
+class CapacityStore:
+    """The items `capacity#…` of the runs table."""
+
+    def __init__(self, table: str, client: "DynamoDBClient", clock: Callable[[], datetime] = now) -> None:
+        self._table = table
+        self._client = client
+        self._clock = clock
+
+    def of_pipeline(self, pipeline: str) -> PipelineCapacity:
+        """Give how many runs of a pipeline are active, wait, and may be active."""
+        counts = self._counts(pipeline_group(pipeline))
+        return PipelineCapacity(
+            counts.get("active_runs", 0), counts.get("waiting_runs", 0), counts.get("max_active_runs")
+        )
+
+    def set_limit(self, pipeline: str, max_active: int | None) -> None:
+        """Have at most so many runs of a pipeline active from now on; None: as many as the stack has slots; 0: none.
+
+        Runs that are active stay so; it holds for those that start.
+        """
+        key = capacity_key(pipeline_group(pipeline))
+        if max_active is None:
+            self._client.update_item(TableName=self._table, Key=key, UpdateExpression="REMOVE max_active_runs")
+            return
+        self._client.update_item(
+            TableName=self._table,
+            Key=key,
+            UpdateExpression="SET max_active_runs = :limit",
+            ExpressionAttributeValues=to_item({":limit": max_active}),
+        )
+
+    def compare(self, runs: Iterable[Run], looked_at: datetime) -> list[Drift]:
+        """Compare the counts with the runs that have not ended, and repair what is wrong for the second time.
+
+        Counts change with the runs in one transaction, so that only a hand or a fault of ours can part them. A
+        disagreement is kept beside the counts; the same one again, a sweep later, is taken off them.
+
+        Args:
+            runs: All runs that have not ended, as the index shows them.
+            looked_at: When the index was read, or earlier.
+
+        """
+        actual: dict[str, Counter[str]] = {stack_group(): Counter()}
+        for run in runs:
+            for group in groups_of(run.pipeline, run.concurrency):
+                actual.setdefault(group, Counter())["active" if run.status.holds_slot else "waiting"] += 1
+        for group in self._changed_since(looked_at - COMPARED_SINCE):
+            actual.setdefault(group, Counter())
+        found = (self._compared(group, counts, looked_at) for group, counts in actual.items())
+        return [drift for drift in found if drift is not None]
+
+    def _changed_since(self, moment: datetime) -> list[str]:
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="active",
+            KeyConditionExpression="#active = :counts AND #rank > :moment",
+            ExpressionAttributeNames={"#active": "active", "#rank": "rank"},
+            ExpressionAttributeValues=to_item({":counts": COUNTS, ":moment": to_text(moment)}),
+            ScanIndexForward=False,
+            Limit=COMPARED_AT_ONCE,
+        )
+        return [from_item(item)["run_id"].removeprefix("capacity#") for item in answer["Items"]]
+
+    def _compared(self, group: str, actual: Mapping[str, int], looked_at: datetime) -> Drift | None:
+        counts = self._counts(group)
+        active = counts.get("active_runs", 0) - actual.get("active", 0)
+        waiting = counts.get("waiting_runs", 0) - actual.get("waiting", 0)
+        seen = counts.get("drift")
+        if not active and not waiting:
+            if seen:
+                self._forget_drift(group, seen)
+            return None
+        if counts.get("rank", "") > to_text(looked_at - INDEX_SETTLES_AFTER):
+            return None
+        drift = f"{active},{waiting}"
+        if seen == drift:
+            return Drift(group, active, waiting, repaired=self._repair(group, drift, active, waiting))
+        self._client.update_item(
+            TableName=self._table,
+            Key=capacity_key(group),
+            UpdateExpression="SET drift = :drift",
+            ExpressionAttributeValues=to_item({":drift": drift}),
+        )
+        return Drift(group, active, waiting, repaired=False)
+
+    def _repair(self, group: str, drift: str, active: int, waiting: int) -> bool:
+        """Take a disagreement off the counts. False: another sweep just did."""
+        repaired = update_if(
+            self._client,
+            self._table,
+            capacity_key(group),
+            expression="ADD active_runs :active, waiting_runs :waiting, live_runs :live REMOVE #drift",
+            names={"#drift": "drift"},
+            values=to_item({":active": -active, ":waiting": -waiting, ":live": -active - waiting, ":drift": drift}),
+            condition="#drift = :drift",
+        )
+        return repaired is None
+
+    def _forget_drift(self, group: str, drift: str) -> None:
+        update_if(
+            self._client,
+            self._table,
+            capacity_key(group),
+            expression="REMOVE #drift",
+            names={"#drift": "drift"},
+            values=to_item({":drift": drift}),
+            condition="#drift = :drift",
+        )
+
+    def _counts(self, group: str) -> dict[str, Any]:
+        answer = self._client.get_item(TableName=self._table, Key=capacity_key(group), ConsistentRead=True)
+        return from_item(answer.get("Item", {}))
