@@ -15,13 +15,19 @@ from zentrigger.observability import logger
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
 
-def handle_record(record: DynamoDBRecord) -> None:
+KEPT_MILLISECONDS = 10_000
+"""Time of an invocation that no further waiting run is started in: a launch may take 8 s to answer."""
+
+
+def handle_record(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
     """Act on one change of a run's head; its deletion after its retention is none."""
     image = record.dynamodb.new_image if record.dynamodb else None
     if not image:
         return
     try:
-        wiring.reconciler().run_changed(image["run_id"])
+        wiring.reconciler().run_changed(
+            image["run_id"], in_time=lambda: lambda_context.get_remaining_time_in_millis() > KEPT_MILLISECONDS
+        )
     except Exception:
         logger.exception("a change of a run comes again", run_id=image.get("run_id"))
         raise

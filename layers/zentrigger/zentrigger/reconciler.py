@@ -76,14 +76,20 @@ class Reconciler:
         self._clock = clock
         self.starter = Starter(runs, self._first_launch, max_active=max_active, clock=clock)
 
-    def run_changed(self, run_id: str) -> None:
-        """Act on a change of a run's head, as it stands now; the stream may be late."""
+    def run_changed(self, run_id: str, *, in_time: Callable[[], bool] = lambda: True) -> None:
+        """Act on a change of a run's head, as it stands now; the stream may be late.
+
+        Args:
+            run_id: The run.
+            in_time: Tells whether there is time to start one more waiting run.
+
+        """
         current = self._runs.head(run_id)
         if current is None:
             return
         # A slot was given back, or somebody waits. Before the announcement, which needs a service that may be down.
         if current.status.final or current.status == RunStatus.QUEUED:
-            self.starter.start_waiting(also=current if current.status == RunStatus.QUEUED else None)
+            self.starter.start_waiting(also=current if current.status == RunStatus.QUEUED else None, in_time=in_time)
         self.carry_out(current, decide(current, self._clock()))
 
     def task_stopped(self, task: TaskState) -> None:
