@@ -124,10 +124,8 @@ def test_a_sweep_says_what_it_saw_and_did() -> None:
 
 def test_counts_are_compared_with_all_runs_that_have_not_ended() -> None:
     """But not where more wait than one sweep looks at."""
-    standing = [
-        run(status="running", task_arn=TASK, claimed_by=TASK),
-        run(status="queued", not_before=MOMENT + timedelta(hours=1)),
-    ]
+    waiting = run(status="queued", not_before=MOMENT + timedelta(hours=1))
+    standing = [run(status="running", task_arn=TASK, claimed_by=TASK), waiting]
     bench = Bench(*standing)
     bench.sweep()
     ((compared, looked_at),) = [call.args for call in bench.capacity.compare.call_args_list]
