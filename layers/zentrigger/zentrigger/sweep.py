@@ -94,8 +94,10 @@ class Sweep:
     def _take_stock(self, holding: list[Run], waiting: list[Run], report: SweepReport) -> None:
         moment = self._clock()
         report.active, report.waiting = len(holding), len(waiting)
-        if waiting:
-            report.oldest_waiting_seconds = int((moment - min(run.accepted_at for run in waiting)).total_seconds())
+        # Those that back off wait on purpose.
+        since = [run.not_before or run.status_at for run in waiting if not run.not_before or run.not_before <= moment]
+        if since:
+            report.oldest_waiting_seconds = int((moment - min(since)).total_seconds())
         for run in holding:
             if stop_is_late(run, moment):
                 report.late_stops += 1

@@ -10,6 +10,7 @@ class SweepReport:
     active: int = 0
     waiting: int = 0
     oldest_waiting_seconds: int = 0
+    """How long the run that waits longest could have been started, but for a slot."""
     acted: dict[str, int] = field(default_factory=dict)
     """Decisions that were carried out, by name: what no event had brought about."""
     started: int = 0

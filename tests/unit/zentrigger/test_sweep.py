@@ -100,11 +100,12 @@ def test_a_sweep_says_what_it_saw_and_did() -> None:
     late = MOMENT - STOP_IS_LATE_AFTER
     bench = Bench(
         run(status="running", task_arn=TASK, claimed_by=TASK, cancel_requested_at=late),
-        run(status="queued", accepted_at=MOMENT - timedelta(minutes=3), not_before=MOMENT + timedelta(minutes=1)),
-        run(status="queued", not_before=MOMENT + timedelta(minutes=1)),
+        run(status="queued", accepted_at=MOMENT - timedelta(minutes=3)),
+        run(status="queued", accepted_at=MOMENT - timedelta(days=1), not_before=MOMENT + timedelta(minutes=1)),
         run(status="succeeded"),
     )
     bench.tasks.describe.side_effect = lambda _arns: {}
+    bench.runs.start.side_effect = NoFreeSlotError(("all",))
     bench.capacity.compare.return_value = [Drift("all", 1, 0, repaired=True), Drift("key#k", 0, 1, repaired=False)]
 
     report = bench.sweep()
