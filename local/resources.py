@@ -137,6 +137,25 @@ OWN_TYPES: Mapping[str, frozenset[str]] = {
             "Tags",
         }
     ),
+    # Never evaluated: there are no metrics here.
+    "AWS::CloudWatch::Alarm": frozenset(
+        {
+            "AlarmActions",
+            "AlarmDescription",
+            "ComparisonOperator",
+            "DatapointsToAlarm",
+            "Dimensions",
+            "EvaluationPeriods",
+            "InsufficientDataActions",
+            "MetricName",
+            "Namespace",
+            "OKActions",
+            "Period",
+            "Statistic",
+            "Threshold",
+            "TreatMissingData",
+        }
+    ),
     "AWS::Lambda::EventInvokeConfig": frozenset(
         {
             "DestinationConfig",

@@ -51,7 +51,7 @@ def main() -> int:
     parent = Parent(record, memory_limit=task.memory_limit, timing=Timing())
     parent.listen_for_stop()
     try:
-        assignment = record.claim()
+        assignment = record.claim(task.timings)
         _log.info("claimed run %s, attempt %d: %s", assignment.run_id, assignment.attempt, assignment.snapshot)
         report = parent.run(assignment)
         _log.info("%s%s", report.outcome, f" ({report.reason}): {report.message}" if report.reason else "")

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from zentrigger.errors import ZentriggerError
-from zentrigger.runs import Assignment, Progress, Report
+from zentrigger.runs import Assignment, Progress, Report, Timings
 
 CLAIM_SECONDS = 120.0
 REPORT_SECONDS = 300.0
@@ -30,7 +30,7 @@ class RecordError(Exception):
 class Store(Protocol):
     """What the runner needs of the run store."""
 
-    def claim(self, run_id: str, attempt: int, task_arn: str) -> Assignment:
+    def claim(self, run_id: str, attempt: int, task_arn: str, timings: Timings | None) -> Assignment:
         """Claim an attempt for a task; raises NotClaimableError when it is not this task's to run."""
 
     def save_progress(self, run_id: str, attempt: int, progress: Progress) -> bool:
@@ -60,8 +60,8 @@ class RunRecord:
         self._clock = clock
         self._sleep = sleep
 
-    def claim(self) -> Assignment:
-        """Claim this attempt.
+    def claim(self, timings: Timings | None = None) -> Assignment:
+        """Claim this attempt, and keep with it when the task's image was pulled and its container ran.
 
         Raises:
             NotClaimableError: it is not this task's to run.
@@ -71,7 +71,7 @@ class RunRecord:
         return self._try(
             "claim the run",
             CLAIM_SECONDS,
-            lambda: self._store.claim(self._run_id, self._attempt, self._task_arn),
+            lambda: self._store.claim(self._run_id, self._attempt, self._task_arn, timings),
         )
 
     def save_progress(self, progress: Progress) -> bool:

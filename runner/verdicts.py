@@ -61,7 +61,7 @@ def _reason(end: ChildExit, circumstances: Circumstances) -> tuple[str, str]:
         of_limit = f" of the task's {limit // _MEBIBYTE} MiB" if limit else ""
         return "out_of_memory", (
             f"The pipeline ran out of memory{where}; it had held {end.peak_rss // _MEBIBYTE} MiB{of_limit}. "
-            "Give the task more memory (TaskMemory), or read less at a time."
+            "Ask for more with `resources.memory` (in the request or when publishing), or read less at a time."
         )
     name = signal.Signals(end.signal).name if end.signal in signal.valid_signals() else str(end.signal)
     advice = {

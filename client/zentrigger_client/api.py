@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -44,6 +44,29 @@ class _ApiKey(AuthBase):
 
     def __repr__(self) -> str:
         return "_ApiKey(***)"
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be asked of a run: the fields of ``POST /runs``. What is None is not sent."""
+
+    snapshot: int | str | None
+    """A number, an id, a name or ``tag:<tag>``; without it, the one published last runs."""
+    parameters: Mapping[str, Any] | None
+    steps: Mapping[str, Mapping[str, Any]] | None
+    """Step -> its parameters."""
+    enable_cache: bool | None
+    tags: Sequence[str]
+    resources: Mapping[str, int] | None
+    """``cpu`` (1024 is one vCPU) and ``memory`` (MiB)."""
+    timeout_seconds: int | None
+    priority: int | None
+    """From -10 to 10: each point lets the run pass those that have waited up to 10 minutes longer."""
+    concurrency: Mapping[str, Any] | None
+    """``key``, ``limit`` and ``on_conflict`` (queue, skip or reject): how many runs with the key may be active."""
+    retry: Mapping[str, Any] | None
+    """``max_attempts``, ``backoff_seconds`` and ``on``: how often the pipeline is attempted again if it fails."""
+    spot: bool | None
+    """Try Spot capacity first. AWS may take it back; the pipeline is repeated then."""
 
 
 @dataclass(frozen=True)
@@ -101,49 +124,19 @@ class Client:
 
     # ------------------------------------------------------------------------------------------------------ runs
 
-    def start(  # noqa: PLR0913 - one argument for each field of POST /runs
-        self,
-        pipeline: str,
-        *,
-        snapshot: int | str | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        steps: Mapping[str, Mapping[str, Any]] | None = None,
-        enable_cache: bool | None = None,
-        tags: Sequence[str] = (),
-        resources: Mapping[str, int] | None = None,
-        timeout_seconds: int | None = None,
-        idempotency_key: str | None = None,
-    ) -> Json:
+    def start(self, pipeline: str, *, idempotency_key: str | None = None, **asked: Unpack[RunOptions]) -> Json:
         """Start a run and return it at once, usually ``starting`` or ``queued``.
 
-        ``snapshot`` is a number, an id, a name or ``tag:<tag>``; without it, the one published last runs. ``steps``
-        maps a step's name to its parameters. ``resources`` has ``cpu`` (1024 is one vCPU) and ``memory`` (MiB). Without
-        ``idempotency_key`` one is made up, so that a repeat after a lost answer finds the same run instead of starting
-        a second.
+        What else may be asked for is `RunOptions`. Without ``idempotency_key`` one is made up, so that a repeat after a
+        lost answer finds the same run instead of starting a second. 409 if its concurrency key is taken and it was
+        asked to ``reject`` then.
         """
-        body = _run_request(
-            pipeline, snapshot, parameters, steps, enable_cache, tags, resources=resources, seconds=timeout_seconds
-        )
         headers = _idempotency(str(uuid.uuid4()) if idempotency_key is None else idempotency_key)
-        return self._object("POST", "/runs", body=body, headers=headers, repeatable=True)
+        return self._object("POST", "/runs", body=_run_request(pipeline, asked), headers=headers, repeatable=True)
 
-    def dry_run(  # noqa: PLR0913 - as above
-        self,
-        pipeline: str,
-        *,
-        snapshot: int | str | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        steps: Mapping[str, Mapping[str, Any]] | None = None,
-        enable_cache: bool | None = None,
-        tags: Sequence[str] = (),
-        resources: Mapping[str, int] | None = None,
-        timeout_seconds: int | None = None,
-        idempotency_key: str | None = None,
-    ) -> Json:
+    def dry_run(self, pipeline: str, *, idempotency_key: str | None = None, **asked: Unpack[RunOptions]) -> Json:
         """Return what `start` would do with the same arguments, and everything that is wrong; nothing is written."""
-        body = _run_request(
-            pipeline, snapshot, parameters, steps, enable_cache, tags, resources=resources, seconds=timeout_seconds
-        )
+        body = _run_request(pipeline, asked)
         headers = {} if idempotency_key is None else _idempotency(idempotency_key)
         return self._object("POST", "/runs", query={"dry_run": "true"}, body=body, headers=headers, repeatable=True)
 
@@ -193,9 +186,13 @@ class Client:
         """Ask for the run's end. 409 if it has ended."""
         return self._object("DELETE", f"/runs/{_segment(run_id)}")
 
-    def logs(self, run_id: str, *, cursor: str | None = None) -> Json:
-        """Return one page of the run's log: ``{"items": [{"at", "line"}], "next": cursor}``."""
-        return self._object("GET", f"/runs/{_segment(run_id)}/logs", query={"cursor": cursor})
+    def logs(self, run_id: str, *, attempt: int | None = None, cursor: str | None = None) -> Json:
+        """Return one page of the log of the run's present attempt, or of another.
+
+        ``{"items": [{"at", "line"}], "next": cursor}``.
+        """
+        query = {"attempt": None if attempt is None else str(attempt), "cursor": cursor}
+        return self._object("GET", f"/runs/{_segment(run_id)}/logs", query=query)
 
     # ----------------------------------------------------------------------------------- pipelines and publishing
 
@@ -211,6 +208,14 @@ class Client:
     def pipeline(self, name: str) -> Json:
         """Return one pipeline with the parameter schemas of its newest snapshot."""
         return self._object("GET", f"/pipelines/{_segment(name)}")
+
+    def limit_pipeline(self, name: str, max_active_runs: int | None) -> Json:
+        """Have at most so many runs of the pipeline active from now on; 0 pauses it, None takes the limit away.
+
+        Returns its ``capacity``: how many runs are active, wait and may be active (scope admin).
+        """
+        body = {"max_active_runs": max_active_runs}
+        return self._object("PATCH", f"/pipelines/{_segment(name)}", body=body, repeatable=True)
 
     def changes(self, pipeline: str, *, limit: int | None = None, cursor: str | None = None) -> Json:
         """Return one page of what each publication of the pipeline changed of its parameters, newest first."""
@@ -376,26 +381,14 @@ class Client:
         )
 
 
-def _run_request(  # noqa: PLR0913, PLR0917 - one argument for each field of POST /runs
-    pipeline: str,
-    snapshot: int | str | None,
-    parameters: Mapping[str, Any] | None,
-    steps: Mapping[str, Mapping[str, Any]] | None,
-    enable_cache: bool | None,
-    tags: Sequence[str],
-    *,
-    resources: Mapping[str, int] | None,
-    seconds: int | None,
-) -> Json:
+def _run_request(pipeline: str, asked: RunOptions) -> Json:
+    steps = {name: {"parameters": dict(values)} for name, values in (asked.get("steps") or {}).items()}
     body: Json = {
         "pipeline": pipeline,
-        "snapshot": snapshot,
-        "parameters": dict(parameters or {}) or None,
-        "steps": {name: {"parameters": dict(values)} for name, values in (steps or {}).items()} or None,
-        "enable_cache": enable_cache,
-        "tags": list(tags) or None,
-        "resources": None if resources is None else dict(resources),
-        "timeout_seconds": seconds,
+        **asked,
+        "parameters": dict(asked.get("parameters") or {}) or None,
+        "steps": steps or None,
+        "tags": list(asked.get("tags") or ()) or None,
     }
     return {name: value for name, value in body.items() if value is not None}
 

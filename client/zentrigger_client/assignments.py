@@ -69,5 +69,25 @@ def resources(cpu: int | None, memory: int | None) -> Json | None:
     return None if cpu is None else {"cpu": cpu, "memory": memory}
 
 
+def concurrency(key: str | None, limit: int | None, on_conflict: str | None) -> Json | None:
+    """Return a concurrency key as the API takes it. Raises UsageError for a limit or a conflict without a key."""
+    if key is None:
+        if limit is not None or on_conflict is not None:
+            raise UsageError("--concurrency-limit and --on-conflict need --concurrency-key")
+        return None
+    asked: Json = {"key": key, "limit": limit, "on_conflict": on_conflict}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def retry(retries: int | None, backoff: int | None, on: Sequence[str]) -> Json | None:
+    """Return retries as the API takes them, which counts the first attempt. Raises UsageError for details alone."""
+    if retries is None:
+        if backoff is not None or on:
+            raise UsageError("--retry-backoff and --retry-on need --retries")
+        return None
+    asked: Json = {"max_attempts": retries + 1, "backoff_seconds": backoff, "on": list(on) or None}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(name)

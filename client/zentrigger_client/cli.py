@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zentrigger_client import publish_command, rendering, snapshot_commands
-from zentrigger_client.api import Client, Json, Unreachable, ZentriggerError
-from zentrigger_client.assignments import assignments, nested_assignments, resources
+from zentrigger_client.api import Client, Json, RunOptions, Unreachable, ZentriggerError
+from zentrigger_client.assignments import assignments, concurrency, nested_assignments, resources, retry
 from zentrigger_client.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -126,6 +126,8 @@ def _add_runs(add: _Add) -> None:
     sub.add_argument("--cpu", type=int, metavar="UNITS", help="size of the task; 1024 is one vCPU; with --memory")
     sub.add_argument("--memory", type=int, metavar="MIB")
     sub.add_argument("--timeout-seconds", type=int, metavar="N", help="end the run when it takes longer")
+    _add_waiting(sub)
+    _add_retries(sub)
     sub.add_argument("--idempotency-key", metavar="KEY", help="the same key starts the same run once")
     ending = sub.add_mutually_exclusive_group()
     ending.add_argument(
@@ -149,12 +151,52 @@ def _add_runs(add: _Add) -> None:
         add(name, command, text).add_argument("run_id", metavar="RUN_ID")
     sub = add("logs", _logs, "Print a run's log.")
     sub.add_argument("run_id", metavar="RUN_ID")
+    sub.add_argument("--attempt", type=int, metavar="N", help="the log of this attempt; default: the present one")
     sub.add_argument("--follow", action="store_true", help="go on until the run has ended")
 
     sub = add("list", _list, "List runs, newest first.")
     for option in ("--pipeline", "--status", "--trigger", "--tag", "--cursor"):
         sub.add_argument(option)
     sub.add_argument("--limit", type=int)
+
+
+def _add_waiting(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--priority",
+        type=int,
+        metavar="N",
+        help="-10 to 10; each point lets the run pass those that have waited up to 10 minutes longer",
+    )
+    sub.add_argument("--concurrency-key", metavar="KEY", help="runs with the same key do not run at once")
+    sub.add_argument("--concurrency-limit", type=int, metavar="N", help="so many of them may; default: 1")
+    sub.add_argument(
+        "--on-conflict",
+        choices=["queue", "skip", "reject"],
+        help="what becomes of this run if they do: it waits (default), is recorded as cancelled, or is refused",
+    )
+
+
+def _add_retries(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--retries", type=int, metavar="N", help="attempt the pipeline again, so often, if it fails")
+    sub.add_argument(
+        "--retry-backoff",
+        type=int,
+        metavar="SECONDS",
+        help="pause before the second attempt; each further one is twice as long; default: 60",
+    )
+    sub.add_argument(
+        "--retry-on",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only for this exception (its class) or reason; once for each",
+    )
+    sub.add_argument(
+        "--spot",
+        action="store_true",
+        default=None,
+        help="try Spot capacity first; AWS may take it back, and the pipeline is repeated then",
+    )
 
 
 def _add_triggers(add: _Add) -> None:
@@ -180,7 +222,7 @@ def _add_keys(add: _Add) -> None:
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:
-    asked: Json = {
+    asked: RunOptions = {
         "snapshot": options.snapshot,
         "parameters": assignments(options.parameter, "parameter"),
         "steps": nested_assignments(options.step, "step"),
@@ -188,12 +230,16 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         "tags": options.tag,
         "resources": resources(options.cpu, options.memory),
         "timeout_seconds": options.timeout_seconds,
-        "idempotency_key": options.idempotency_key,
+        "priority": options.priority,
+        "concurrency": concurrency(options.concurrency_key, options.concurrency_limit, options.on_conflict),
+        "retry": retry(options.retries, options.retry_backoff, options.retry_on),
+        "spot": options.spot,
     }
+    key = options.idempotency_key
     with context.client() as client:
         if options.dry_run:
-            return _tried(client.dry_run(options.pipeline, **asked), context)
-        return _started(client, client.start(options.pipeline, **asked), options, context)
+            return _tried(client.dry_run(options.pipeline, idempotency_key=key, **asked), context)
+        return _started(client, client.start(options.pipeline, idempotency_key=key, **asked), options, context)
 
 
 def _retry(options: argparse.Namespace, context: Context) -> int:
@@ -205,8 +251,13 @@ def _retry(options: argparse.Namespace, context: Context) -> int:
 def _started(client: Client, run: Json, options: argparse.Namespace, context: Context) -> int:
     if options.follow:
         return _followed(client, run_id_of(run), options, context)
-    context.show(run, lambda content: f"{run_id_of(content)}  {content['status']}")
+    context.show(run, _accepted)
     return EXIT_OK
+
+
+def _accepted(run: Json) -> str:
+    said = f": {rendering.one_line(run['message'], 200)}" if run.get("message") else ""
+    return f"{run_id_of(run)}  {run['status']}{said}"
 
 
 def _tried(answer: Json, context: Context) -> int:
@@ -245,9 +296,14 @@ def _status(options: argparse.Namespace, context: Context) -> int:
         context.show(run, str)
         return EXIT_OK
     print(rendering.plain(headline(run)))
+    if run["status"] == "queued":
+        print(rendering.waiting(run))
     for step in steps_of(run):
         taken = rendering.duration(rendering.seconds_between(step.get("started_at"), step.get("finished_at")))
         print(rendering.plain(f"  {step['name']}  {step['status']}  {taken}".rstrip()))
+    for table in (rendering.phases(run.get("timings") or {}), rendering.attempts(run.get("attempts") or [])):
+        if table:
+            print(table)
     print_end(run)
     return EXIT_OK
 
@@ -259,21 +315,29 @@ def _cancel(options: argparse.Namespace, context: Context) -> int:
 
 
 def _logs(options: argparse.Namespace, context: Context) -> int:
+    attempt: int | None = options.attempt
     cursor: str | None = None
     with context.client() as client:
         while True:
             # Asked before the page is read: what is written until the end is then on a later page.
-            ended = not options.follow or client.run(options.run_id)["status"] in FINAL
-            page = client.logs(options.run_id, cursor=cursor)
+            run = client.run(options.run_id) if options.follow else None
+            if run is not None and attempt is None:
+                attempt = run["attempt"]
+            page = client.logs(options.run_id, attempt=attempt, cursor=cursor)
             lines = page["items"]
             for line in lines:
                 print(json.dumps(line) if options.json else rendering.plain(line["line"].rstrip("\n")))
             following = page["next"]
             exhausted = following is None or following == cursor or not lines
             cursor = following or cursor
-            if exhausted and ended:
+            if not exhausted:
+                continue
+            over = run is not None and attempt is not None and run["attempt"] > attempt
+            if over and options.attempt is None and attempt is not None:
+                attempt, cursor = attempt + 1, None
+            elif over or run is None or run["status"] in FINAL:
                 return EXIT_OK
-            if exhausted:
+            else:
                 sys.stdout.flush()
                 time.sleep(_LOG_POLL_SECONDS)
 

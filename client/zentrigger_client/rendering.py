@@ -91,11 +91,15 @@ def change(content: Mapping[str, Any]) -> str:
 def dry_run(answer: Mapping[str, Any]) -> str:
     """Return what a dry run says: which snapshot, what would become of it, with which parameters, and what is wrong."""
     snapshot, capacity, overrides = answer["snapshot"], answer["capacity"], answer["run_task_overrides"]
+    pipeline, concurrency = capacity.get("pipeline") or {}, capacity.get("concurrency")
+    limited = pipeline.get("max_active_runs") is not None
     rows = [
         ("snapshot", snapshot["id"] + (f" ({snapshot['name']})" if snapshot["name"] else "")),
         ("would", answer["would"]),
         ("active runs", f"{capacity['active_runs']} of {capacity['max_active_runs']}"),
         ("waiting runs", f"{capacity['waiting_runs']} of {capacity['max_waiting_runs']}"),
+        *([("active of pipeline", f"{pipeline['active_runs']} of {pipeline['max_active_runs']}")] if limited else []),
+        *([("with the same key", _of_key(concurrency))] if concurrency else []),
         ("RunTask", f"{overrides['characters']} of {overrides['limit']} characters of overrides"),
         *((f"parameter {name}", value(given)) for name, given in answer["parameters"].items()),
         *(
@@ -106,6 +110,66 @@ def dry_run(answer: Mapping[str, Any]) -> str:
     ]
     problems = [f"{problem['pointer'] or '/'}: {problem['detail']}" for problem in answer["problems"]]
     return "\n".join([_pairs(rows), *(["problems:"] if problems else []), *(f"  {plain(line)}" for line in problems)])
+
+
+def _of_key(counts: Mapping[str, Any]) -> str:
+    return f"{counts['active_runs']} active, {counts['waiting_runs']} waiting, of {counts['max_active_runs']} at once"
+
+
+def capacity(content: Mapping[str, Any]) -> str:
+    """Return a pipeline's limit in one line, with how many of its runs are active and wait."""
+    counts = content["capacity"]
+    limit = counts["max_active_runs"]
+    said = {None: "no limit of its own", 0: "paused"}.get(limit, f"at most {limit} active")
+    return plain(f"{content['name']}: {said} ({counts['active_runs']} active, {counts['waiting_runs']} waiting)")
+
+
+_PHASES = {
+    "launched_at": "waited and launched",
+    "pulled_at": "image pulled",
+    "container_started_at": "container started",
+    "claimed_at": "run claimed",
+    "first_step_at": "first step begun",
+    "ended_at": "ended",
+}
+
+
+def waiting(run: Mapping[str, Any], now: datetime | None = None) -> str:
+    """Return what a queued run waits for: a moment, after a try that failed, or a slot."""
+    until = moment(run.get("not_before"))
+    if until is not None and until > (now or datetime.now(UTC)):
+        return f"  waits until {until.astimezone():%H:%M:%S}, when it is tried again"
+    key = (run.get("concurrency") or {}).get("key")
+    of_key = f", or for a run with the key {plain(key)!r} to end" if key else ""
+    return f"  waits for a slot of the stack or of its pipeline{of_key}"
+
+
+def phases(timings: Mapping[str, str | None]) -> str:
+    """Return how long each phase of a run took, as a table; an empty text while it has none behind it."""
+    rows, since = [], timings.get("recorded_at")
+    for name, phase in _PHASES.items():
+        at = timings.get(name)
+        if at is not None:
+            rows.append((phase, duration(seconds_between(since, at))))
+            since = at
+    return table(("phase", "took"), rows) if rows else ""
+
+
+def attempts(stories: Sequence[Mapping[str, Any]]) -> str:
+    """Return the attempts of a run as a table, if there was more than one; its end is told otherwise."""
+    if len(stories) < 2:  # noqa: PLR2004 - more than one
+        return ""
+    rows = [
+        (
+            str(story["number"]),
+            str(story["outcome"]) + (" (Spot)" if story.get("spot") else ""),
+            duration(seconds_between(story.get("claimed_at") or story.get("launched_at"), story.get("ended_at"))),
+            str(story.get("reason") or ""),
+            one_line(story.get("message") or "", 200),
+        )
+        for story in stories
+    ]
+    return table(("attempt", "outcome", "took", "reason", "message"), rows)
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> str:

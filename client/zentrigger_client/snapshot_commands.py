@@ -1,4 +1,4 @@
-"""The commands about what is published: ``pipelines``, ``pipeline``, ``snapshots …``, ``changes``."""
+"""The commands about what is published: ``pipelines``, ``pipeline``, ``limit``, ``snapshots …``, ``changes``."""
 
 # ruff: noqa: T201 - a command line prints
 
@@ -33,6 +33,9 @@ def add_commands(
     sub.add_argument("--tag", help="only pipelines whose newest snapshot has this tag")
     _add_paging(sub)
     add("pipeline", _pipeline, "Show a pipeline and its parameters.").add_argument("name")
+    sub = add("limit", _limit, "Limit how many runs of a pipeline are active at once.")
+    sub.add_argument("name")
+    sub.add_argument("runs", type=_limited_to, metavar="N", help="0 pauses the pipeline; none takes the limit away")
     sub = add("changes", _changes, "Show what each publication of a pipeline changed, newest first.")
     sub.add_argument("pipeline")
     _add_paging(sub)
@@ -86,6 +89,20 @@ def _pipeline(options: argparse.Namespace, context: Context) -> int:
     with context.client() as client:
         print(json.dumps(client.pipeline(options.name), indent=2))
     return EXIT_OK
+
+
+def _limit(options: argparse.Namespace, context: Context) -> int:
+    with context.client() as client:
+        context.show(client.limit_pipeline(options.name, options.runs), rendering.capacity)
+    return EXIT_OK
+
+
+def _limited_to(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a number or none, not {text!r}")
+    return int(text)
 
 
 def _list(options: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""HTTP, for operators: publish, change, delete snapshots; triggers; API keys. By direct invocation, the first key."""
+"""HTTP, for operators: snapshots, limits of pipelines, triggers, API keys. By direct invocation, the first key."""
 
 from http import HTTPStatus
 from typing import Any
@@ -22,10 +22,19 @@ from zentrigger.http import (
 from zentrigger.key_store import KeyStore
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
-from zentrigger.run_requests import FirstKeyRequest, KeyRequest
+from zentrigger.pipeline_limit import limit_pipeline
+from zentrigger.run_requests import FirstKeyRequest, KeyRequest, PipelineUpdate
 from zentrigger.trigger_store import TriggerStore
 from zentrigger.triggers import NamedTrigger, TriggerDefinition
-from zentrigger.views import Json, key_view, page, publication_view, receipt_view, trigger_view
+from zentrigger.views import (
+    Json,
+    key_view,
+    page,
+    pipeline_limit_view,
+    publication_view,
+    receipt_view,
+    trigger_view,
+)
 
 app = make_resolver()
 
@@ -57,6 +66,22 @@ def delete_snapshot(snapshot: str) -> Response[str]:
     no_query(app.current_event)
     wiring.publisher().delete(path_parameter(app.current_event, "snapshot", snapshot), caller.key_id)
     return Response(status_code=HTTPStatus.NO_CONTENT.value)
+
+
+@app.patch("/pipelines/<pipeline>")
+def patch_pipeline(pipeline: str) -> Response[str]:
+    """Limit how many runs of a pipeline are active."""
+    _caller()
+    no_query(app.current_event)
+    wanted = read_body(app.current_event, PipelineUpdate)
+    name, settings = path_parameter(app.current_event, "pipeline", pipeline), wiring.admin_settings()
+    capacity = limit_pipeline(
+        name,
+        wanted.max_active_runs,
+        catalogue=wiring.catalogue_store(settings.catalogue_table),
+        capacity=wiring.capacity_store(settings.runs_table),
+    )
+    return json_response(pipeline_limit_view(name, capacity))
 
 
 @app.put("/triggers/<trigger>")

@@ -62,14 +62,16 @@ def get_run(run_id: str) -> Response[str]:
 
 @app.get("/runs/<run_id>/logs")
 def get_logs(run_id: str) -> Response[str]:
-    """Give what a run's task printed."""
+    """Give what a run's task printed, in its present attempt or another."""
     _authenticate()
     limit = query_number(app.current_event, "limit", 500, least=1, most=1000)
-    cursor = query_text(app.current_event)["cursor"]
-    run = _run(run_id).run
-    if run.task_arn is None:
+    cursor = query_text(app.current_event, "attempt")["cursor"]
+    record = _run(run_id)
+    number = query_number(app.current_event, "attempt", record.run.attempt, least=1, most=record.run.attempt)
+    task_arn = record.task_of(number)
+    if task_arn is None:
         return json_response(page([], cursor))
-    read = wiring.log_reader(wiring.status_settings().task_log_group).read(run.task_arn, cursor=cursor, limit=limit)
+    read = wiring.log_reader(wiring.status_settings().task_log_group).read(task_arn, cursor=cursor, limit=limit)
     lines = [{"at": moment.isoformat(), "line": line} for moment, line in read.lines]
     return json_response(page(lines, read.cursor))
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from zentrigger.catalogue import PublishRequest, SnapshotUpdate
 from zentrigger.keys import Scope
-from zentrigger.run_requests import KeyRequest, RunRequest, SnapshotRunRequest, TutorialRequest
+from zentrigger.run_requests import KeyRequest, PipelineUpdate, RunRequest, SnapshotRunRequest, TutorialRequest
 from zentrigger.triggers import TriggerDefinition
 
 Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
@@ -66,9 +66,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "run",
         202,
         "The run, recorded and on its way.",
-        (200, *_WITH_BODY, 404, 429, 503),
+        (200, *_WITH_BODY, 404, 409, 429, 503),
         body=RunRequest,
-        example={"pipeline": "training_pipeline", "parameters": {"model_type": "gradient_boosting"}},
+        example={
+            "pipeline": "training_pipeline",
+            "parameters": {"model_type": "gradient_boosting"},
+            "concurrency": {"key": "customer-42", "limit": 1, "on_conflict": "queue"},
+            "retry": {"max_attempts": 3, "backoff_seconds": 60},
+        },
         query=_DRY_RUN,
         headers=_IDEMPOTENCY,
     ),
@@ -79,7 +84,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "run",
         202,
         "The run, recorded and on its way.",
-        (200, *_WITH_BODY, 404, 429, 503),
+        (200, *_WITH_BODY, 404, 409, 429, 503),
         body=SnapshotRunRequest,
         example={"steps": _TUTORIAL_STEPS},
         query=_DRY_RUN,
@@ -132,7 +137,11 @@ OPERATIONS: tuple[Operation, ...] = (
         200,
         "Lines with their times, and the cursor for what comes after.",
         (401, 403, 404, 422),
-        query={"limit": "How many lines, from 1 to 1000; 500 unless said.", "cursor": "The `next` of the page before."},
+        query={
+            "attempt": "Which attempt's, from 1 on; the present one's unless said.",
+            "limit": "How many lines, from 1 to 1000; 500 unless said.",
+            "cursor": "The `next` of the page before.",
+        },
     ),
     Operation(
         "DELETE",
@@ -171,6 +180,17 @@ OPERATIONS: tuple[Operation, ...] = (
         200,
         "The pipeline and its newest snapshot.",
         (401, 403, 404),
+    ),
+    Operation(
+        "PATCH",
+        "/pipelines/{pipeline}",
+        "Limit how many runs of a pipeline are active",
+        "admin",
+        200,
+        "The pipeline's name, and how many of its runs are active, wait and may be active.",
+        (*_WITH_BODY, 404, 503),
+        body=PipelineUpdate,
+        example={"max_active_runs": 2},
     ),
     Operation(
         "GET",

@@ -4,17 +4,18 @@ One item a group of runs (`capacity#all`, `capacity#pipeline#…`, `capacity#key
 and only a transaction that moves the run changes them, so that a slot can neither leak nor be given back twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from zentrigger.capacity import groups_of, key_group, stack_group
-from zentrigger.items import to_item
+from zentrigger.capacity import PipelineCapacity, groups_of, key_group, stack_group
+from zentrigger.items import from_item, to_item
 from zentrigger.runs import Run
 from zentrigger.timestamps import to_text
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 COUNTS = "counts"
@@ -69,6 +70,17 @@ LEAVE_QUEUE = Change(0, -1)
 def capacity_key(group: str) -> dict[str, Any]:
     """Give the key of a group's counts."""
     return to_item({"run_id": f"capacity#{group}", "part": "capacity"})
+
+
+def read_counts(client: "DynamoDBClient", table: str, group: str) -> dict[str, Any]:
+    """Give the item with a group's counts as it stands now; empty where none was ever written."""
+    answer = client.get_item(TableName=table, Key=capacity_key(group), ConsistentRead=True)
+    return from_item(answer.get("Item", {}))
+
+
+def capacity_of(counts: Mapping[str, Any]) -> PipelineCapacity:
+    """Give what an item with counts says."""
+    return PipelineCapacity(counts.get("active_runs", 0), counts.get("waiting_runs", 0), counts.get("max_active_runs"))
 
 
 def counted(table: str, run: Run, change: Change, moment: datetime) -> "list[TransactWriteItemTypeDef]":

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from zentrigger.capacity import PipelineCapacity, groups_of, pipeline_group, stack_group
-from zentrigger.capacity_counts import COUNTS, capacity_key
-from zentrigger.items import from_item, to_item, update_if
+from zentrigger.capacity_counts import COUNTS, capacity_key, capacity_of, read_counts
+from zentrigger.items import from_item, persist, to_item, update_if
 from zentrigger.runs import Run
 from zentrigger.timestamps import now, to_text
 
@@ -22,6 +22,9 @@ COMPARED_SINCE = timedelta(days=2)
 """Counts that have not changed for so long are compared no more, unless a run that has not ended counts in them."""
 
 COMPARED_AT_ONCE = 1000
+
+SEEN_AGAIN_AFTER = timedelta(seconds=30)
+"""How much later a disagreement must be seen again: by the next minute's sweep, not by one beside the first."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,24 @@ class CapacityStore:
 
     def of_pipeline(self, pipeline: str) -> PipelineCapacity:
         """Give how many runs of a pipeline are active, wait, and may be active."""
-        counts = self._counts(pipeline_group(pipeline))
-        return PipelineCapacity(
-            counts.get("active_runs", 0), counts.get("waiting_runs", 0), counts.get("max_active_runs")
-        )
+        return capacity_of(self._counts(pipeline_group(pipeline)))
 
-    def set_limit(self, pipeline: str, max_active: int | None) -> None:
+    def set_limit(self, pipeline: str, max_active: int | None) -> PipelineCapacity:
         """Have at most so many runs of a pipeline active from now on; None: as many as the stack has slots; 0: none.
 
-        Runs that are active stay so; it holds for those that start.
+        Runs that are active stay so; it holds for those that start. Gives the counts and the limit as they stand then.
         """
+        arguments: dict[str, Any] = {"UpdateExpression": "REMOVE max_active_runs"}
+        if max_active is not None:
+            arguments = {
+                "UpdateExpression": "SET max_active_runs = :limit",
+                "ExpressionAttributeValues": to_item({":limit": max_active}),
+            }
         key = capacity_key(pipeline_group(pipeline))
-        if max_active is None:
-            self._client.update_item(TableName=self._table, Key=key, UpdateExpression="REMOVE max_active_runs")
-            return
-        self._client.update_item(
-            TableName=self._table,
-            Key=key,
-            UpdateExpression="SET max_active_runs = :limit",
-            ExpressionAttributeValues=to_item({":limit": max_active}),
+        answer = persist(
+            lambda: self._client.update_item(TableName=self._table, Key=key, ReturnValues="ALL_NEW", **arguments)
         )
+        return capacity_of(from_item(answer.get("Attributes", {})))
 
     def compare(self, runs: Iterable[Run], looked_at: datetime) -> list[Drift]:
         """Compare the counts with the runs that have not ended, and repair what is wrong for the second time.
@@ -77,7 +78,8 @@ class CapacityStore:
 
         """
         actual: dict[str, Counter[str]] = {stack_group(): Counter()}
-        for run in runs:
+        # A run that moves while the index is read may be there twice.
+        for run in {run.run_id: run for run in runs}.values():
             for group in groups_of(run.pipeline, run.concurrency):
                 actual.setdefault(group, Counter())["active" if run.status.holds_slot else "waiting"] += 1
         for group in self._changed_since(looked_at - COMPARED_SINCE):
@@ -99,35 +101,40 @@ class CapacityStore:
 
     def _compared(self, group: str, actual: Mapping[str, int], looked_at: datetime) -> Drift | None:
         counts = self._counts(group)
+        if counts.get("rank", "") > to_text(looked_at - INDEX_SETTLES_AFTER):
+            return None
         active = counts.get("active_runs", 0) - actual.get("active", 0)
         waiting = counts.get("waiting_runs", 0) - actual.get("waiting", 0)
+        live = counts.get("live_runs", 0) - actual.get("active", 0) - actual.get("waiting", 0)
         seen = counts.get("drift")
-        if not active and not waiting:
+        if not active and not waiting and not live:
             if seen:
                 self._forget_drift(group, seen)
             return None
-        if counts.get("rank", "") > to_text(looked_at - INDEX_SETTLES_AFTER):
-            return None
-        drift = f"{active},{waiting}"
+        drift = f"{active},{waiting},{live}"
         if seen == drift:
-            return Drift(group, active, waiting, repaired=self._repair(group, drift, active, waiting))
-        self._client.update_item(
-            TableName=self._table,
-            Key=capacity_key(group),
-            UpdateExpression="SET drift = :drift",
-            ExpressionAttributeValues=to_item({":drift": drift}),
+            again = counts["drift_at"] <= to_text(looked_at - SEEN_AGAIN_AFTER)
+            repaired = again and self._repair(group, drift, active=active, waiting=waiting, live=live)
+            return Drift(group, active, waiting, repaired=repaired)
+        persist(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=capacity_key(group),
+                UpdateExpression="SET drift = :drift, drift_at = :drift_at",
+                ExpressionAttributeValues=to_item({":drift": drift, ":drift_at": to_text(looked_at)}),
+            )
         )
         return Drift(group, active, waiting, repaired=False)
 
-    def _repair(self, group: str, drift: str, active: int, waiting: int) -> bool:
+    def _repair(self, group: str, drift: str, *, active: int, waiting: int, live: int) -> bool:
         """Take a disagreement off the counts. False: another sweep just did."""
         repaired = update_if(
             self._client,
             self._table,
             capacity_key(group),
-            expression="ADD active_runs :active, waiting_runs :waiting, live_runs :live REMOVE #drift",
-            names={"#drift": "drift"},
-            values=to_item({":active": -active, ":waiting": -waiting, ":live": -active - waiting, ":drift": drift}),
+            expression="ADD active_runs :active, waiting_runs :waiting, live_runs :live REMOVE #drift, #drift_at",
+            names={"#drift": "drift", "#drift_at": "drift_at"},
+            values=to_item({":active": -active, ":waiting": -waiting, ":live": -live, ":drift": drift}),
             condition="#drift = :drift",
         )
         return repaired is None
@@ -137,12 +144,11 @@ class CapacityStore:
             self._client,
             self._table,
             capacity_key(group),
-            expression="REMOVE #drift",
-            names={"#drift": "drift"},
+            expression="REMOVE #drift, #drift_at",
+            names={"#drift": "drift", "#drift_at": "drift_at"},
             values=to_item({":drift": drift}),
             condition="#drift = :drift",
         )
 
     def _counts(self, group: str) -> dict[str, Any]:
-        answer = self._client.get_item(TableName=self._table, Key=capacity_key(group), ConsistentRead=True)
-        return from_item(answer.get("Item", {}))
+        return read_counts(self._client, self._table, group)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from zentrigger.capacity import PipelineCapacity
+from zentrigger.capacity_store import CapacityStore
 from zentrigger.catalogue import Pipeline, PublishedPipeline, Snapshot, SnapshotSummary, split_snapshot_id
 from zentrigger.catalogue_store import CatalogueStore, Page, no_pipeline, no_snapshot
 from zentrigger.pointers import HistoryEntry
@@ -20,14 +22,17 @@ class Found(Generic[T]):
     what: T
     pipeline: Pipeline
     runs: TrackRecord
+    capacity: PipelineCapacity | None = None
+    """How many of its runs are active, wait and may be active; only where a single pipeline was asked for."""
 
 
 class Discovery:
     """Looks at the catalogue and at the runs, and changes nothing."""
 
-    def __init__(self, catalogue: CatalogueStore, runs: RunListing) -> None:
+    def __init__(self, catalogue: CatalogueStore, runs: RunListing, capacity: CapacityStore) -> None:
         self._catalogue = catalogue
         self._runs = runs
+        self._capacity = capacity
 
     def pipelines(
         self, *, limit: int, cursor: str | None = None, name: str | None = None, tag: str | None = None
@@ -51,7 +56,7 @@ class Discovery:
         """
         pipeline = self._pipeline(name)
         newest = self._catalogue.snapshot(name, pipeline.newest) if pipeline.newest is not None else None
-        return Found(newest, pipeline, track_record(self._newest_runs(name)))
+        return Found(newest, pipeline, track_record(self._newest_runs(name)), capacity=self._capacity.of_pipeline(name))
 
     def snapshots(
         self, pipeline: str, *, limit: int, cursor: str | None = None, name: str | None = None, tag: str | None = None

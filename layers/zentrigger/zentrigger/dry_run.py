@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zentrigger.capacity import Capacity, Limits, slot_for
+from zentrigger.capacity import Limits, Standing, slot_for
 from zentrigger.catalogue import Snapshot
 from zentrigger.errors import Problem
 from zentrigger.plans import Plan
@@ -20,11 +20,11 @@ class DryRun:
 
     plan: Plan
     snapshot: Snapshot
-    would: Literal["start", "queue", "refuse", "replay"]
-    capacity: Capacity
+    would: Literal["start", "queue", "refuse", "skip", "replay"]
+    standing: Standing
     limits: Limits
     run_task: dict[str, Any] | None
-    """The launch; None where it cannot be told, and for a replay, which launches nothing."""
+    """The launch; None where it cannot be told, and for a replay and a run that is skipped, which launch nothing."""
     problems: tuple[Problem, ...]
 
     @property
@@ -37,7 +37,7 @@ def assemble(  # noqa: PLR0913 - what a dry run is made of
     plan: Plan,
     snapshot: Snapshot,
     *,
-    capacity: Capacity,
+    standing: Standing,
     limits: Limits,
     run_task: dict[str, Any] | None,
     further_problems: Sequence[Problem],
@@ -48,7 +48,7 @@ def assemble(  # noqa: PLR0913 - what a dry run is made of
     Args:
         plan: What the request comes to.
         snapshot: The snapshot that it chose.
-        capacity: How many runs are active and wait.
+        standing: How many runs are active and wait.
         limits: How many may.
         run_task: The launch, where it can be told.
         further_problems: What is wrong besides the request itself.
@@ -57,12 +57,18 @@ def assemble(  # noqa: PLR0913 - what a dry run is made of
     """
     problems = [*plan.problems, *((plan.too_large,) if plan.too_large else ()), *further_problems]
     if replayed:
-        return DryRun(plan, snapshot, "replay", capacity, limits, None, tuple(problems))
-    slot = slot_for(capacity, limits)
-    if slot == "refuse":
-        detail = (
-            f"{capacity.active_runs} runs are active and {capacity.waiting_runs} wait, of {limits.max_active} and"
-            f" {limits.max_waiting} at most. Try again later."
-        )
-        problems.append(Problem("", detail))
-    return DryRun(plan, snapshot, "refuse" if problems else slot, capacity, limits, run_task, tuple(problems))
+        return DryRun(plan, snapshot, "replay", standing, limits, None, tuple(problems))
+    would: Literal["start", "queue", "refuse", "skip"] = "refuse"
+    match slot_for(standing, limits, plan.concurrency):
+        case "reject" if plan.concurrency:
+            problems.append(Problem("/concurrency", f"{plan.concurrency.taken}. Try again when one has ended."))
+        case "refuse":
+            detail = (
+                f"{standing.stack.active_runs} runs are active and {standing.stack.waiting_runs} wait, of"
+                f" {limits.max_active} and {limits.max_waiting} at most. Try again later."
+            )
+            problems.append(Problem("", detail))
+        case "start" | "queue" | "skip" as slot if not problems:
+            would = slot
+    launched = None if would == "skip" else run_task
+    return DryRun(plan, snapshot, would, standing, limits, launched, tuple(problems))

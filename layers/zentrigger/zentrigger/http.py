@@ -3,9 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError as RouteNotFoundError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from zentrigger import errors
 from zentrigger.errors import InvalidRequestError, Problem, ZentriggerError
+from zentrigger.items import throttled
 from zentrigger.key_store import KeyStore
 from zentrigger.keys import ApiKey, Scope
 from zentrigger.observability import logger
@@ -57,6 +58,9 @@ def make_resolver() -> APIGatewayHttpResolver:
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator] # Powertools leaves it untyped
     def unexpected_error(error: Exception) -> Response[str]:
+        if throttled(error):
+            logger.warning("AWS takes no more calls", error=str(error))
+            return problem(errors.BusyError("AWS takes no more calls just now. Try again."), app.current_event)
         logger.exception("an error that nobody foresaw", kind=type(error).__name__)
         return _problem(
             app.current_event,
@@ -125,10 +129,37 @@ def _as_problem(wrong: Any, model: type[BaseModel]) -> Problem:  # noqa: ANN401 
     if wrong["type"] == "extra_forbidden":
         known = f" Known: {', '.join(sorted(model.model_fields))}." if len(place) == 1 else ""
         return Problem(pointer, f"There is no field {place[-1]!r} here.{known}")
-    described = model.model_fields[place[0]].description if place and place[0] in model.model_fields else None
-    if wrong["type"] == "string_pattern_mismatch" and len(place) == 1 and described:
+    if wrong["type"] in _IN_JSON:
+        return Problem(pointer, _IN_JSON[wrong["type"]].format(**wrong.get("ctx", {})))
+    described = _description(model, place)
+    if wrong["type"] == "string_pattern_mismatch" and described:
         return Problem(pointer, f"{wrong['msg']}. {described}")
     return Problem(pointer, wrong["msg"].removeprefix("Value error, "))
+
+
+_IN_JSON = {
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "list_type": "Input should be an array",
+    "tuple_type": "Input should be an array",
+    "too_long": "Input should have at most {max_length} items, not {actual_length}",
+    "too_short": "Input should have at least {min_length} items, not {actual_length}",
+}
+"""Pydantic's errors that speak of Python's types, by their types, in the words of JSON."""
+
+
+def _description(model: type[BaseModel], place: Sequence[str | int]) -> str | None:
+    """Give what the field at a place is described as, in a model or in one within it."""
+    inner: type[BaseModel] | None = model
+    described = None
+    for part in place:
+        field = inner.model_fields.get(str(part)) if inner else None
+        if field is None:
+            return None
+        described = field.description
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return described
 
 
 def _depth(value: Any) -> int:  # noqa: ANN401 - JSON of any shape

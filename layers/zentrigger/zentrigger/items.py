@@ -5,8 +5,8 @@ import binascii
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -21,10 +21,10 @@ _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
 
 Item = dict[str, Any]
+Answer = TypeVar("Answer")
 
-TRANSACTION_TRIES = 12
-"""Under contention a transaction is cancelled at once, so many short tries are cheap; they add up to some 5 s."""
-
+WRITE_TRIES = 12
+"""Under contention a write is refused at once, so many short tries are cheap; they add up to some 5 s at most."""
 
 MAX_HASH_KEY = 2048
 MAX_SORT_KEY = 1024
@@ -84,36 +84,22 @@ class TransactionRefusedError(Exception):
 def transact(client: "DynamoDBClient", actions: Sequence["TransactWriteItemTypeDef"]) -> None:
     """Write all of `actions` or none.
 
-    Conflicts with other transactions are retried with jitter (AWS: TransactionConflict is for the caller to retry).
-
     Raises:
         TransactionRefusedError: a condition did not hold; nothing was written.
-        BusyError: other transactions were in the way each time; nothing was written.
+        BusyError: other transactions were in the way each time, or DynamoDB takes no more calls.
 
     """
-    for turn in range(TRANSACTION_TRIES):
-        try:
-            client.transact_write_items(TransactItems=actions)
-        except ClientError as error:
-            reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-            if error.response["Error"]["Code"] != "TransactionCanceledException":
-                raise
-            refused = {
-                index: from_item(reason["Item"]) if reason.get("Item") else None
-                for index, reason in enumerate(reasons)
-                if reason.get("Code") == "ConditionalCheckFailed"
-            }
-            if refused:
-                raise TransactionRefusedError(refused) from error
-            if not any(reason.get("Code") in _PASSING for reason in reasons):
-                raise
-            time.sleep(random.uniform(0, min(0.02 * 2**turn, 0.8)))  # noqa: S311 - jitter, not a secret
-        else:
-            return
-    raise BusyError("The store was busy with other writes to the same items. Nothing was written; try again.")
-
-
-_PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+    try:
+        persist(lambda: client.transact_write_items(TransactItems=actions))
+    except ClientError as error:
+        refused = {
+            index: from_item(reason["Item"]) if reason.get("Item") else None
+            for index, reason in enumerate(_cancellation_reasons(error))
+            if reason.get("Code") == _CONDITION_FAILED
+        }
+        if refused:
+            raise TransactionRefusedError(refused) from error
+        raise
 
 
 def update_if(  # noqa: PLR0913 - what an update consists of
@@ -126,22 +112,82 @@ def update_if(  # noqa: PLR0913 - what an update consists of
     values: Item,
     condition: str,
 ) -> dict[str, Any] | None:
-    """Update one item if a condition holds. None: it was updated; else what stands there, empty for nothing."""
+    """Update one item if a condition holds. None: it was updated; else what stands there, empty for nothing.
+
+    Raises:
+        BusyError: transactions were in the way each time, or DynamoDB takes no more calls.
+
+    """
     try:
-        client.update_item(
-            TableName=table,
-            Key=key,
-            UpdateExpression=expression,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        persist(
+            lambda: client.update_item(
+                TableName=table,
+                Key=key,
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         )
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             return from_item(error.response.get("Item", {}))  # type: ignore[arg-type]
         raise
     return None
+
+
+def persist(write: Callable[[], Answer]) -> Answer:
+    """Do a write, again with jitter while a transaction is in its way: that is for the caller to repeat, not the SDK.
+
+    Throttling is none of this: the SDK has repeated the call already, with pauses (AWS: "Error handling with
+    DynamoDB").
+
+    Raises:
+        BusyError: transactions were in the way each time, or DynamoDB takes no more calls.
+
+    """
+    for turn in range(WRITE_TRIES):
+        try:
+            return write()
+        except ClientError as error:
+            if throttled(error):
+                raise BusyError("DynamoDB takes no more calls just now; try again.") from error
+            if not _in_the_way(error):
+                raise
+            time.sleep(random.uniform(0, min(0.02 * 2**turn, 0.8)))  # noqa: S311 - jitter, not a secret
+    raise BusyError("The store was busy with other writes to the same items. Nothing was written; try again.")
+
+
+def throttled(error: Exception) -> bool:
+    """Tell whether AWS takes no more calls just now, after the SDK's own repetitions."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") in _THROTTLED
+
+
+def _in_the_way(error: ClientError) -> bool:
+    """Tell whether a write was refused for others that were under way, and for nothing else."""
+    reasons = {reason.get("Code") for reason in _cancellation_reasons(error)}
+    if reasons:
+        return _CONDITION_FAILED not in reasons and not reasons.isdisjoint(_PASSING)
+    return error.response["Error"]["Code"] in _UNDER_WAY
+
+
+def _cancellation_reasons(error: ClientError) -> list[dict[str, Any]]:
+    """Give why a transaction was cancelled, action by action."""
+    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return reasons
+
+
+_CONDITION_FAILED = "ConditionalCheckFailed"
+
+_PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+
+_UNDER_WAY = frozenset({"TransactionConflictException", "TransactionInProgressException"})
+"""A single write meets a transaction; a transaction, sent again after its answer was lost, is still being done."""
+
+_THROTTLED = frozenset(
+    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException"}
+)
 
 
 def to_cursor(position: Mapping[str, Any]) -> str:

@@ -1,18 +1,15 @@
-"""The OpenAPI document and its page, made from `api.OPERATIONS` and the models of the bodies."""
+"""The OpenAPI document and its page, from `api.OPERATIONS`, the models of the bodies and `answer_schemas`."""
 
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any
 
 from aws_lambda_powertools.event_handler.openapi.swagger_ui import generate_swagger_html
 from pydantic.json_schema import models_json_schema
 
+from zentrigger.answer_schemas import ANSWERS, TEXT, Json
 from zentrigger.api import OPERATIONS, Operation
 from zentrigger.run_requests import canonical
-from zentrigger.runs import RunStatus
-
-Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 
@@ -35,7 +32,7 @@ def document() -> str:
             },
             "paths": paths,
             "components": {
-                "schemas": {**schemas.get("$defs", {}), "Problem": _PROBLEM, "Run": _RUN, "Snapshot": _SNAPSHOT},
+                "schemas": {**schemas.get("$defs", {}), **ANSWERS},
                 "securitySchemes": {
                     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                     "bearer": {"type": "http", "scheme": "bearer"},
@@ -84,7 +81,7 @@ def _operation(operation: Operation) -> Json:
 
 
 def _path_parameter(name: str) -> Json:
-    shown: Json = {"name": name, "in": "path", "required": True, "schema": _TEXT}
+    shown: Json = {"name": name, "in": "path", "required": True, "schema": TEXT}
     return shown | ({"example": _PATH_EXAMPLES[name]} if name in _PATH_EXAMPLES else {})
 
 
@@ -93,7 +90,7 @@ def _answer(operation: Operation, status: int, description: str) -> Json:
         return {"description": description}
     if status >= HTTPStatus.BAD_REQUEST:
         return {"description": description, "content": {"application/problem+json": {"schema": _reference("Problem")}}}
-    model = _MODELS.get((operation.path, status))
+    model = _MODELS.get((operation.method, operation.path, status))
     schema = _reference(model) if model else {}
     return {"description": description, "content": {operation.answer_type: {"schema": schema}}}
 
@@ -104,7 +101,7 @@ def _reference(model: str) -> Json:
 
 def _optional(names: dict[str, str], place: str) -> list[Json]:
     return [
-        {"name": name, "in": place, "required": False, "description": text, "schema": _TEXT}
+        {"name": name, "in": place, "required": False, "description": text, "schema": TEXT}
         for name, text in names.items()
     ]
 
@@ -114,119 +111,22 @@ def _camel(path: str) -> str:
     return "".join(word.capitalize() for word in words)
 
 
-_TEXT: Json = {"type": "string"}
-_OPTIONAL_TEXT: Json = {"type": ["string", "null"]}
-_OPTIONAL_TIME: Json = {"type": ["string", "null"], "format": "date-time"}
-
 _PATH_EXAMPLES = {"pipeline": "training_pipeline", "snapshot": "training_pipeline:1"}
 
 _MODELS = {
-    ("/runs", 202): "Run",
-    ("/runs/{run_id}", 200): "Run",
-    ("/runs/{run_id}", 202): "Run",
-    ("/runs/{run_id}/retry", 202): "Run",
-    ("/trigger", 202): "Run",
-    ("/snapshots/{snapshot}/runs", 202): "Run",
-    ("/snapshots", 200): "Snapshot",
-    ("/snapshots", 201): "Snapshot",
-    ("/snapshots/{snapshot}", 200): "Snapshot",
+    ("POST", "/runs", 200): "DryRun",
+    ("POST", "/runs", 202): "Run",
+    ("POST", "/snapshots/{snapshot}/runs", 200): "DryRun",
+    ("POST", "/snapshots/{snapshot}/runs", 202): "Run",
+    ("POST", "/trigger", 202): "Run",
+    ("GET", "/runs/{run_id}", 200): "Run",
+    ("DELETE", "/runs/{run_id}", 202): "Run",
+    ("POST", "/runs/{run_id}/retry", 202): "Run",
+    ("GET", "/pipelines/{pipeline}", 200): "Pipeline",
+    ("PATCH", "/pipelines/{pipeline}", 200): "Pipeline",
+    ("POST", "/snapshots", 200): "Snapshot",
+    ("POST", "/snapshots", 201): "Snapshot",
+    ("GET", "/snapshots/{snapshot}", 200): "Snapshot",
+    ("PATCH", "/snapshots/{snapshot}", 200): "Snapshot",
 }
-"""Path and status -> what the answer is one of."""
-
-_PROBLEM: Json = {
-    "type": "object",
-    "description": "RFC 9457.",
-    "required": ["type", "title", "status", "detail", "instance"],
-    "properties": {
-        "type": _TEXT,
-        "title": _TEXT,
-        "status": {"type": "integer"},
-        "detail": _TEXT,
-        "instance": _TEXT,
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {"pointer": _TEXT, "detail": _TEXT},
-            },
-        },
-    },
-}
-
-_STEP: Json = {
-    "type": "object",
-    "properties": {"name": _TEXT, "status": _TEXT, "started_at": _OPTIONAL_TIME, "finished_at": _OPTIONAL_TIME},
-}
-
-_RUN: Json = {
-    "type": "object",
-    "required": ["run_id", "pipeline", "snapshot", "status", "attempt", "accepted_at", "source", "links"],
-    "properties": {
-        "run_id": {"type": "string", "format": "uuid"},
-        "pipeline": _TEXT,
-        "snapshot": _TEXT,
-        "status": {"type": "string", "enum": [status.value for status in RunStatus]},
-        "reason": {**_OPTIONAL_TEXT, "description": "A stable code, where there is something to say."},
-        "message": {**_OPTIONAL_TEXT, "description": "A sentence for a person, that says what to do."},
-        "attempt": {"type": "integer"},
-        "trigger": _OPTIONAL_TEXT,
-        "source": {"type": "object"},
-        "tags": {"type": "array", "items": _TEXT},
-        "accepted_at": {"type": "string", "format": "date-time"},
-        "started_at": _OPTIONAL_TIME,
-        "ended_at": _OPTIONAL_TIME,
-        "cancel_requested_at": _OPTIONAL_TIME,
-        "task_arn": _OPTIONAL_TEXT,
-        "retry_of": {**_OPTIONAL_TEXT, "description": "The run that this one repeats."},
-        "retried_by": {**_OPTIONAL_TEXT, "description": "The newest run that repeats this one."},
-        "resources": {"type": ["object", "null"], "description": "Size of its task, where it is not the stack's own."},
-        "timeout_seconds": {"type": ["integer", "null"]},
-        "image": _TEXT,
-        "parameters": {"type": "object", "description": "The pipeline's, with defaults filled in."},
-        "steps": {"type": "object"},
-        "progress": {
-            "type": "object",
-            "properties": {"heartbeat_at": _OPTIONAL_TIME, "steps": {"type": "array", "items": _STEP}},
-        },
-        "outputs": {"type": "array", "items": {"type": "object"}},
-        "error": {"type": ["object", "null"]},
-        "zenml_run_id": _OPTIONAL_TEXT,
-        "dashboard_url": _OPTIONAL_TEXT,
-        "links": {"type": "object"},
-    },
-}
-
-_SNAPSHOT: Json = {
-    "type": "object",
-    "required": ["id", "pipeline", "number", "image", "published_at", "links"],
-    "properties": {
-        "id": {**_TEXT, "description": "Pipeline and number."},
-        "pipeline": _TEXT,
-        "number": {"type": "integer"},
-        "newest": {"type": "boolean", "description": "Whether a run that chooses no snapshot gets this one."},
-        "name": _OPTIONAL_TEXT,
-        "description": _TEXT,
-        "tags": {"type": "array", "items": _TEXT},
-        "source": {**_OPTIONAL_TEXT, "description": "module:attribute"},
-        "zenml_snapshot": {**_OPTIONAL_TEXT, "description": "The stored snapshot that is executed instead."},
-        "zenml_version": _TEXT,
-        "image": _TEXT,
-        "git": {"type": ["object", "null"]},
-        "task_definition": _TEXT,
-        "published_at": {"type": "string", "format": "date-time"},
-        "published_by": _TEXT,
-        "parameters_schema": {"type": "object", "description": "JSON Schema of the pipeline's parameters."},
-        "steps": {"type": "object", "description": "Steps, with what they run after and what of them may be set."},
-        "configuration": {"type": "object"},
-        "secrets": {"type": "object", "description": "Variable -> ARN. Values are never shown."},
-        "resources": {"type": ["object", "null"]},
-        "timeout_seconds": {"type": ["integer", "null"]},
-        "example": {"type": "object", "description": "A request that fits, and the curl line for it."},
-        "runs": {"type": "object", "description": "The last run, and the success rate of the last 100."},
-        "created": {"type": "boolean"},
-        "changes": {"type": "array", "items": {"type": "object"}},
-        "breaks": {"type": "object", "description": "Triggers and names that a breaking change concerns."},
-        "links": {"type": "object"},
-    },
-}
+"""Method, path and status -> what the answer is one of."""

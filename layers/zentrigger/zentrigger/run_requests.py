@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, ValidationError
 
-from zentrigger.capacity import Concurrency
+from zentrigger.capacity import MAX_PIPELINE_LIMIT, Concurrency
 from zentrigger.catalogue import (
     MAX_TIMEOUT_SECONDS,
     PipelineName,
@@ -56,16 +56,6 @@ class _RunOptions(_Request):
         default=None, description="How long the pipeline may take; as the snapshot says unless said."
     )
 
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Give what is wrong with the request whatever it runs."""
-        return ()
-
-    @property
-    def step_parameters(self) -> dict[str, dict[str, JsonValue]]:
-        """Give the parameters of the steps, by step."""
-        return {name: step.parameters for name, step in self.steps.items()}
-
     priority: Annotated[StrictInt, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = Field(
         default=0, description="Each point lets the run pass those that have waited up to 10 minutes longer."
     )
@@ -78,6 +68,16 @@ class _RunOptions(_Request):
     spot: StrictBool = Field(
         default=False, description="Try Spot capacity first. AWS may take it back; the pipeline is repeated then."
     )
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Give what is wrong with the request whatever it runs."""
+        return ()
+
+    @property
+    def step_parameters(self) -> dict[str, dict[str, JsonValue]]:
+        """Give the parameters of the steps, by step."""
+        return {name: step.parameters for name, step in self.steps.items()}
 
 
 class RunRequest(_RunOptions):
@@ -150,6 +150,14 @@ class TutorialRequest(_Request):
     def to_run_request(self) -> RunRequest:
         """Give the run request that the tutorial's wrapper makes of this body."""
         return RunRequest(pipeline=self.pipeline_name, parameters=self.parameters, steps=self.steps)
+
+
+class PipelineUpdate(_Request):
+    """Change what operators may say of a pipeline: body of `PATCH /pipelines/{pipeline}`."""
+
+    max_active_runs: Annotated[StrictInt, Field(ge=0, le=MAX_PIPELINE_LIMIT)] | None = Field(
+        description="How many of its runs may be active at once; 0 pauses it; null: as many as the stack has slots."
+    )
 
 
 class KeyRequest(_Request):

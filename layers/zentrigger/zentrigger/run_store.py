@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from zentrigger.capacity import Capacity, key_group, stack_group
+from zentrigger.capacity import Capacity, Concurrency, Standing, key_group, pipeline_group, stack_group
 from zentrigger.capacity_counts import (
     BACK_TO_QUEUE,
     FREE_SLOT,
     LEAVE_QUEUE,
     Change,
-    capacity_key,
+    capacity_of,
     counted,
     enter_queue,
     enter_slot,
     full_groups,
+    read_counts,
     take_slot,
 )
 from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
-from zentrigger.items import TransactionRefusedError, from_item, to_item, transact, update_expression, update_if
+from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
 from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
 from zentrigger.runs import LEGAL_MOVES, Attempt, Overdue, Refusal, Run, RunInput, RunStatus, Timings
@@ -124,10 +125,9 @@ class RunStore(RunReader):
         key = run.concurrency
         if key is None or not key.exclusive or key_group(key.key) not in full:
             return None
-        taken = f"{key.limit} run{'s' if key.limit > 1 else ''} with the concurrency key {key.key} are active or wait"
         if key.on_conflict == "reject":
-            raise ConflictError(f"{taken}. Nothing was recorded; try again when they have ended.") from refused
-        return self._create_skipped(run, run_input, f"{taken}, so this one was skipped.")
+            raise ConflictError(f"{key.taken}. Nothing was recorded; try again when one has ended.") from refused
+        return self._create_skipped(run, run_input, f"{key.taken}, so this one was skipped.")
 
     def _create_skipped(self, run: Run, run_input: RunInput, message: str) -> Creation:
         """Record a run that never starts, so that the same request again is skipped, too."""
@@ -176,9 +176,16 @@ class RunStore(RunReader):
 
     def capacity(self) -> Capacity:
         """Give how many runs are active and how many wait, as they are counted now."""
-        answer = self._client.get_item(TableName=self._table, Key=capacity_key(stack_group()), ConsistentRead=True)
-        counts = from_item(answer.get("Item", {}))
-        return Capacity(counts.get("active_runs", 0), counts.get("waiting_runs", 0))
+        counts = capacity_of(read_counts(self._client, self._table, stack_group()))
+        return Capacity(counts.active_runs, counts.waiting_runs)
+
+    def standing(self, pipeline: str, concurrency: Concurrency | None) -> Standing:
+        """Give the counts that decide about one more run, as they are now; each is read on its own."""
+        key = None
+        if concurrency is not None:
+            key = capacity_of(read_counts(self._client, self._table, key_group(concurrency.key)))
+        of_pipeline = capacity_of(read_counts(self._client, self._table, pipeline_group(pipeline)))
+        return Standing(self.capacity(), of_pipeline, key)
 
     def active(self, status: str, limit: int) -> tuple[Run, ...]:
         """Give up to `limit` runs of a status (or `ENDED`: ended, not announced), by rank: the first in line first.

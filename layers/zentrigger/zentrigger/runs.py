@@ -296,3 +296,9 @@ class RunRecord(Record):
     result: Report | None = None
     earlier_attempts: tuple[Attempt, ...] = ()
     """Those that were followed by another, in their order."""
+
+    def task_of(self, attempt: int) -> str | None:
+        """Give the ARN of the task of an attempt, which was the last that was launched for it; None: there is none."""
+        if attempt == self.run.attempt:
+            return self.run.task_arn
+        return next((story.task_arn for story in self.earlier_attempts if story.number == attempt), None)

@@ -92,6 +92,7 @@ class StatusSettings(Settings):
 class AdminSettings(TaskDefinitionSettings):
     """Environment of the function `admin`."""
 
+    runs_table: Name
     keys_table: Name
     triggers_table: Name
     pipeline_secret_arns: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()

@@ -213,7 +213,7 @@ class Submitter:
         return assemble(
             wanted,
             snapshot,
-            capacity=self._runs.capacity(),
+            standing=self._runs.standing(wanted.pipeline, wanted.concurrency),
             limits=self._limits,
             run_task=run_task,
             further_problems=problems,

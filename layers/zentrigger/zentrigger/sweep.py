@@ -22,6 +22,7 @@ from zentrigger.reconciler import Reconciler, Tasks
 from zentrigger.run_items import ENDED
 from zentrigger.run_store import RunStore
 from zentrigger.runs import Run, RunStatus
+from zentrigger.starter import WAITING_SWEPT
 from zentrigger.sweep_report import SweepReport
 from zentrigger.timestamps import now
 
@@ -94,8 +95,7 @@ class Sweep:
     def _take_stock(self, holding: list[Run], waiting: list[Run], report: SweepReport) -> None:
         moment = self._clock()
         report.active, report.waiting = len(holding), len(waiting)
-        # Those that back off wait on purpose.
-        since = [run.not_before or run.status_at for run in waiting if not run.not_before or run.not_before <= moment]
+        since = [begun for run in waiting if (begun := _waits_since(run)) <= moment]
         if since:
             report.oldest_waiting_seconds = int((moment - min(since)).total_seconds())
         for run in holding:
@@ -179,7 +179,9 @@ class Sweep:
         return decision
 
     def _start_waiting(self, until: float, report: SweepReport) -> None:
-        report.started = self._reconciler.starter.start_waiting(in_time=lambda: self._timer() < until)
+        report.started = self._reconciler.starter.start_waiting(
+            looked_at=WAITING_SWEPT, in_time=lambda: self._timer() < until
+        )
 
     def _compare(self, runs: list[Run], looked_at: datetime, report: SweepReport) -> None:
         for drift in self._capacity.compare(runs, looked_at):
@@ -201,3 +203,8 @@ class Sweep:
             report.failed += 1
             run = next((argument for argument in arguments if isinstance(argument, Run)), None)
             logger.exception("a part of the sweep failed", run_id=run.run_id if run else None)
+
+
+def _waits_since(run: Run) -> datetime:
+    """Give since when a run waits for its start, whatever ECS refused meanwhile; a further attempt backs off first."""
+    return run.accepted_at if run.attempt == 1 else run.not_before or run.status_at

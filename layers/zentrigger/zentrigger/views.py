@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zentrigger.attempts import present_attempt
+from zentrigger.capacity import PipelineCapacity
 from zentrigger.catalogue import PublishedPipeline, Snapshot, SnapshotContent, SnapshotSummary, snapshot_id
 from zentrigger.discovery import Found
 from zentrigger.dry_run import DryRun
@@ -94,16 +95,25 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
 
 def dry_run_view(dry_run: DryRun) -> Json:
     """Show what would become of a request."""
-    run_input = dry_run.plan.run_input
+    run_input, standing, concurrency = dry_run.plan.run_input, dry_run.standing, dry_run.plan.concurrency
     return {
         "snapshot": snapshot_summary(dry_run.snapshot),
         "parameters": run_input.parameters,
         "steps": {name: {"parameters": values} for name, values in run_input.steps.items()},
         "would": dry_run.would,
         "capacity": {
-            **asdict(dry_run.capacity),
+            "active_runs": standing.stack.active_runs,
+            "waiting_runs": standing.stack.waiting_runs,
             "max_active_runs": dry_run.limits.max_active,
             "max_waiting_runs": dry_run.limits.max_waiting,
+            "pipeline": asdict(standing.pipeline),
+            "concurrency": {
+                "active_runs": standing.key.active_runs,
+                "waiting_runs": standing.key.waiting_runs,
+                "max_active_runs": concurrency.limit,
+            }
+            if standing.key is not None and concurrency is not None
+            else None,
         },
         "run_task": dry_run.run_task,
         "run_task_overrides": {"characters": dry_run.overrides_size, "limit": MAX_OVERRIDES},
@@ -207,27 +217,36 @@ def pipeline_details(found: Found[Snapshot | None]) -> Json:
     """Show a pipeline with all that a caller needs to run it: the newest snapshot's content, or null for each field."""
     newest = found.what
     shown = _pipeline(found, newest.summary if newest is not None else None)
+    shown["capacity"] = asdict(found.capacity) if found.capacity is not None else None
     if newest is None:
         return {**shown, **dict.fromkeys(_CONTENT_FIELDS), "example": None}
     request = example_request(newest.content)
     return {**shown, **_content(newest.content), "example": {"request": request, "curl": curl_line(request)}}
 
 
+def pipeline_limit_view(name: str, capacity: PipelineCapacity) -> Json:
+    """Show how many runs of a pipeline are active, wait, and may be active."""
+    return {"name": name, "capacity": asdict(capacity), "links": _pipeline_links(name)}
+
+
 _CONTENT_FIELDS = tuple(name for name in SnapshotContent.model_fields if name != "pipeline")
 
 
 def _pipeline(found: Found[Any], newest: SnapshotSummary | None) -> Json:
-    name = found.pipeline.name
-    path = f"/pipelines/{quote(name, safe='')}"
     return {
-        "name": name,
+        "name": found.pipeline.name,
         "description": newest.description if newest is not None else "",
         "tags": list(newest.tags) if newest is not None else [],
         "last_number": found.pipeline.snapshots,
         "snapshot": snapshot_summary(newest) if newest is not None else None,
         "runs": track_record_view(found.runs),
-        "links": {"self": path, "snapshots": f"{path}/snapshots", "changes": f"{path}/changes"},
+        "links": _pipeline_links(found.pipeline.name),
     }
+
+
+def _pipeline_links(name: str) -> Json:
+    path = f"/pipelines/{quote(name, safe='')}"
+    return {"self": path, "snapshots": f"{path}/snapshots", "changes": f"{path}/changes"}
 
 
 def track_record_view(record: TrackRecord) -> Json:

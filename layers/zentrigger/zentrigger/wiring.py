@@ -164,7 +164,11 @@ def publisher() -> Publisher:
 def discovery() -> Discovery:
     """Give what finds pipelines and snapshots."""
     settings = status_settings()
-    return Discovery(catalogue_store(settings.catalogue_table), run_listing(settings.runs_table))
+    return Discovery(
+        catalogue_store(settings.catalogue_table),
+        run_listing(settings.runs_table),
+        capacity_store(settings.runs_table),
+    )
 
 
 def network(settings: LaunchSettings) -> Network:

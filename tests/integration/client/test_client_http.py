@@ -54,6 +54,7 @@ def test_all_that_a_run_may_ask_for(api: FakeApi, client: Client) -> None:
     """Every argument has its field; a dry run is the same request, but starts nothing and needs no key."""
     api.answers = [Answer(202, {"run_id": "r1"})]
     asked: dict[str, Any] = {"snapshot": "tag:nightly", "tags": ["a"], "resources": {"cpu": 512, "memory": 1024}}
+    asked |= {"priority": 0, "concurrency": {"key": "k"}, "retry": {"max_attempts": 2}, "spot": False}
     client.start("p", **asked, timeout_seconds=60)
     client.dry_run("p", **asked, timeout_seconds=60)
     client.dry_run("p", idempotency_key="k")
@@ -65,6 +66,16 @@ def test_all_that_a_run_may_ask_for(api: FakeApi, client: Client) -> None:
     assert again.headers["idempotency-key"] == "k"
     assert (retried.method, retried.path, retried.body) == ("POST", "/runs/r1/retry", None)
     assert retried.headers["idempotency-key"] == "k"
+
+
+def test_a_pipeline_is_limited(api: FakeApi, client: Client) -> None:
+    """Null says that there is no limit; what is safe to repeat is repeated."""
+    api.answers = [Answer(503), Answer(200, {"name": "p q"}), Answer(200, {})]
+    assert client.limit_pipeline("p q", 2) == {"name": "p q"}
+    client.limit_pipeline("p", None)
+    calls = [(call.method, call.path, call.body) for call in api.calls]
+    limited = ("PATCH", "/pipelines/p%20q", {"max_active_runs": 2})
+    assert calls == [limited, limited, ("PATCH", "/pipelines/p", {"max_active_runs": None})]
 
 
 def test_what_is_published_is_found_changed_and_deleted(api: FakeApi, client: Client) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.parent import Parent, Timing
 from runner.run_record import RunRecord
-from zentrigger.runs import Assignment, Progress, Report
+from zentrigger.runs import Assignment, Progress, Report, Timings
 
 
 class FolderStore:
@@ -22,7 +22,7 @@ class FolderStore:
         self.folder = folder
         self.saved = 0
 
-    def claim(self, _run_id: str, _attempt: int, _task_arn: str) -> Assignment:
+    def claim(self, _run_id: str, _attempt: int, _task_arn: str, _timings: Timings | None) -> Assignment:
         """Give the assignment."""
         return Assignment.model_validate_json((self.folder / "assignment.json").read_text())
 

@@ -1,101 +1,27 @@
-"""Whole tasks with real ZenML: what a pipeline does, and what is reported of it."""
+"""Whole tasks with real ZenML: what a pipeline does, and what is reported of it. tests/end_to_end trains and predicts."""
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.integration.runner.tasks import HERE, RUN_ID, Task, alive, wait_for
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-BUCKET = "artifacts-of-tests"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[dict[str, str]]:
-    """Give an S3 with an empty bucket for artifacts, as a task's environment names it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "ARTIFACT_BUCKET": BUCKET,
-    }
-    s3(environment).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield environment
-    server.stop()
-
-
-def s3(environment: dict[str, str]) -> "S3Client":
-    """Give a client of that S3."""
-    return boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_DEFAULT_REGION"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-
-
-def test_a_model_is_trained_and_a_later_run_predicts_with_it(
-    make_task: Callable[..., Task], aws: dict[str, str]
-) -> None:
-    """Metrics come inline, the model goes to S3, and its URI is all that the second run needs."""
-    task = make_task(**aws)
-    training = task.run(
-        "pipelines.training:training_pipeline",
-        pipeline="training_pipeline",
-        parameters={"test_size": 0.3, "model_type": "gradient_boosting"},
-        enable_cache=False,
-        tags=["nightly"],
-    )
-    assert training.outcome == "succeeded", task.log[-4000:]
-    assert [(step.name, step.status) for step in training.steps] == [
-        ("load_data", "completed"),
-        ("preprocess", "completed"),
-        ("train_model", "completed"),
-        ("evaluate", "completed"),
-    ]
-    outputs = {output.name: output for output in training.outputs}
-    metrics = outputs["metrics"].value
-    assert isinstance(metrics, dict)
-    accuracy = metrics["accuracy"]
-    assert isinstance(accuracy, float)
-    assert accuracy > 0.9
-    assert (metrics["rows"], metrics["test_rows"], metrics["columns"]) == (569, 171, 31)
-    assert "gradient_boosting" in task.log
-    assert outputs["model"].uri == f"s3://{BUCKET}/runs/{RUN_ID}/1/train_model/model"
-    assert all(output.artifact_id for output in training.outputs)
-    assert all(told.zenml_run_id == training.zenml_run_id for told in task.progress if told.zenml_run_id)
-    waiting = [told for told in task.progress if told.steps]
-    assert [step.name for step in waiting[0].steps] == ["load_data", "preprocess", "train_model", "evaluate"]
-
-    prediction = make_task(**aws).run(
-        "pipelines:batch_inference_pipeline",
-        pipeline="batch_inference_pipeline",
-        parameters={"model_uri": outputs["model"].uri},
-    )
-    assert prediction.outcome == "succeeded", prediction.message
-    found = {output.name: output for output in prediction.outputs}
-    summary = found["summary"].value
-    assert isinstance(summary, dict)
-    assert summary["rows"] == 569
-    assert found["predictions"].uri == f"s3://{BUCKET}/runs/{RUN_ID}/1/predict/predictions"
+IMPATIENT = """
+import sys
+from runner import child, zenml_server
+zenml_server.REACH_SECONDS = 3.0
+sys.exit(child.main())
+"""
+"""The child, with less time to find a server."""
 
 
 def test_a_step_that_raises_is_named_with_what_it_raised(make_task: Callable[..., Task]) -> None:
-    """Step, type, message and traceback, not ZenML's general error at the end; and no secret."""
+    """Step, type, message and traceback, not ZenML's general error at the end; and no secret. Its steps are told early."""
     task = make_task(DATABASE_PASSWORD="correct-horse")
     report = task.run(
         "hard_cases:raising_pipeline", parameters={"customer": "Ångström"}, secrets={"DATABASE_PASSWORD": "arn:…"}
@@ -107,6 +33,9 @@ def test_a_step_that_raises_is_named_with_what_it_raised(make_task: Callable[...
     assert "correct-horse" not in report.model_dump_json()
     assert "hard_cases.py" in report.error.traceback
     assert [(step.name, step.status) for step in report.steps] == [("first", "completed"), ("raises", "failed")]
+    told = [progress for progress in task.progress if progress.steps]
+    assert [step.name for step in told[0].steps] == ["first", "raises"], "before the second has begun"
+    assert {progress.zenml_run_id for progress in task.progress} <= {None, report.zenml_run_id}
     assert "raises raised KeyError" in (report.message or "")
 
 
@@ -211,7 +140,7 @@ def test_the_tutorials_pipeline_runs_unchanged(make_task: Callable[..., Task]) -
 def test_a_server_that_does_not_answer_is_named(make_task: Callable[..., Task]) -> None:
     """The address is said, the key never."""
     task = make_task(ZENML_STORE_URL="http://127.0.0.1:9", ZENML_STORE_API_KEY="ZENKEY_never_shown")
-    report = task.run("hard_cases:raising_pipeline")
+    report = task.run("hard_cases:raising_pipeline", command=(sys.executable, "-c", IMPATIENT))
     assert (report.outcome, report.reason) == ("failed", "zenml_unreachable")
     assert "http://127.0.0.1:9" in (report.message or "")
     assert "never_shown" not in report.model_dump_json() + task.log

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.factories import Runs
 from tests.integration.runner.tasks import REPOSITORY, RUN_ID, Task
-from zentrigger.runs import Run, RunInput, RunStatus, Source
+from zentrigger.runs import Run, RunInput, RunStatus, Source, Timings
 
 TABLE = "runs-of-a-whole-task"
 TASK_ARN = "arn:aws:ecs:eu-central-1:123456789012:task/cluster/0123456789abcdef"
@@ -25,7 +25,9 @@ class _Metadata(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/v4/abc/task" else 404)
         self.end_headers()
-        self.wfile.write(json.dumps({"TaskARN": TASK_ARN, "Limits": {"CPU": 1.0, "Memory": 4096}}).encode())
+        container = {"Name": "runner", "StartedAt": "2026-11-20T12:00:42.5Z"}
+        task = {"TaskARN": TASK_ARN, "Limits": {"CPU": 1.0, "Memory": 4096}, "Containers": [container]}
+        self.wfile.write(json.dumps(task | {"PullStartedAt": "2026-11-20T12:00:00Z", "PullStoppedAt": "odd"}).encode())
 
     def log_message(self, *_: object) -> None: ...
 
@@ -51,7 +53,7 @@ def endpoint() -> Iterator[str]:
 
 
 def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint: str, metadata_uri: str) -> None:
-    """A task of another attempt finds nothing to do."""
+    """With when its image was pulled and its container ran. A task of another attempt finds nothing to do."""
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
@@ -100,6 +102,10 @@ def test_a_task_claims_runs_and_reports(make_task: Callable[..., Task], endpoint
     record = store.get(RUN_ID)
     assert record is not None
     assert (record.run.status, record.run.claimed_by) == (RunStatus.RUNNING, TASK_ARN)
+    assert record.run.timings == Timings(
+        pull_started_at=datetime(2026, 11, 20, 12, tzinfo=UTC),
+        container_started_at=datetime(2026, 11, 20, 12, 0, 42, 500000, UTC),
+    )
     assert record.run.report is not None
     assert record.run.report.reason == "parameters_refused"
     assert "evaluate.parameters.secret" in (record.run.report.message or "")

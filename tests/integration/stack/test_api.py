@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +13,7 @@ import pytest
 from tests.factories import TASK, TRAINING
 from tests.integration.stack.conftest import Stack, sample
 from zentrigger.api import OPERATIONS
-from zentrigger.runs import Output, Report, RunError, StepProgress
+from zentrigger.runs import Output, Report, RunError, StepProgress, Timings
 
 STEPS = (StepProgress(name="load_data", status="completed"),)
 SUCCESS = Report(
@@ -103,6 +105,89 @@ def test_more_than_the_slots_wait_and_start_in_order_and_then_are_refused(stack:
     assert stack.get_run(runs[5]["run_id"])["status"] == "queued"
 
 
+@pytest.fixture
+def _unlimited(stack: Stack) -> Iterator[None]:
+    """Take away what limit a test has set."""
+    yield
+    assert stack.call("PATCH", LIMITED, {"max_active_runs": None}).status_code == 200
+
+
+LIMITED = f"/pipelines/{TRAINING.pipeline}"
+
+
+@pytest.mark.usefixtures("_unlimited")
+def test_a_pipeline_is_limited_paused_and_let_go(stack: Stack) -> None:
+    """Runs beyond its limit wait although the stack has slots; when the limit is gone, the sweep starts them."""
+    answer = stack.call("PATCH", LIMITED, {"max_active_runs": 1})
+    assert answer.status_code == 200
+    assert answer.json()["name"] == TRAINING.pipeline
+    assert answer.json()["capacity"] == {"active_runs": 0, "waiting_runs": 0, "max_active_runs": 1}
+    active, waiting = stack.post_run(), stack.post_run()
+    assert (active["status"], waiting["status"]) == ("starting", "queued")
+    assert stack.call("GET", LIMITED).json()["capacity"] == {
+        "active_runs": 1,
+        "waiting_runs": 1,
+        "max_active_runs": 1,
+    }
+    tried = stack.call("POST", "/runs?dry_run=true", {"pipeline": TRAINING.pipeline}).json()
+    assert (tried["would"], tried["capacity"]["pipeline"]["max_active_runs"]) == ("queue", 1)
+
+    assert stack.call("PATCH", LIMITED, {"max_active_runs": 0}).json()["capacity"]["max_active_runs"] == 0
+    stack.finish(active["run_id"], SUCCESS)
+    stack.ended(active["run_id"])
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    assert stack.get_run(waiting["run_id"])["status"] == "queued"
+
+    stack.call("PATCH", LIMITED, {"max_active_runs": None})
+    stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
+    assert stack.task_of(waiting["run_id"])
+
+
+def test_one_run_of_a_key_at_a_time(stack: Stack) -> None:
+    """A further one waits for it, is skipped, or is refused; the other key's are none of its concern."""
+    key = {"key": "customer-7"}
+    first = stack.post_run(concurrency=key)
+    waiting = stack.post_run(concurrency=key)
+    skipped = stack.call(
+        "POST", "/runs", {"pipeline": TRAINING.pipeline, "concurrency": key | {"on_conflict": "skip"}}
+    ).json()
+    refused = stack.call(
+        "POST", "/runs", {"pipeline": TRAINING.pipeline, "concurrency": key | {"on_conflict": "reject"}}
+    )
+
+    assert (first["status"], waiting["status"]) == ("starting", "queued")
+    assert (skipped["status"], skipped["reason"]) == ("cancelled", "skipped_overlap")
+    assert refused.status_code == 409
+    assert "customer-7" in refused.json()["detail"]
+    assert "Retry-After" not in refused.headers
+    assert stack.tasks_of(skipped["run_id"]) == []
+    stack.finish(first["run_id"], SUCCESS)
+    assert stack.task_of(waiting["run_id"])
+
+
+def test_a_pipeline_is_attempted_again(stack: Stack) -> None:
+    """With each attempt's story; the run goes on under its id, and fails for good when its attempts are spent."""
+    run = stack.post_run(retry={"max_attempts": 2, "backoff_seconds": 0, "on": ["ValueError"]}, priority=3)
+    stack.finish(run["run_id"], FAILURE)
+    again = stack.wait(lambda: shown if (shown := stack.get_run(run["run_id"]))["attempt"] == 2 else None)
+    assert again["ended_at"] is None
+
+    task = stack.wait(lambda: found[1] if len(found := stack.tasks_of(run["run_id"])) == 2 else None)
+    stack.tasks.run(task.arn)
+    stack.runs().claim(run["run_id"], 2, task.arn, Timings(pulled_at=datetime.now(UTC)))
+    assert stack.runs().report(run["run_id"], 2, task.arn, FAILURE)
+
+    ended = stack.ended(run["run_id"])
+    assert (ended["status"], ended["reason"]) == ("failed", "pipeline_failed")
+    stories = [(one["number"], one["outcome"], one["error_type"]) for one in ended["attempts"]]
+    assert stories == [(1, "failed", "ValueError"), (2, "failed", "ValueError")]
+    assert ended["attempts"][1]["task_arn"] == task.arn
+    moments = [moment for moment in ended["timings"].values() if moment]
+    assert moments == sorted(moments)
+    assert ended["timings"]["pulled_at"]
+    assert ended["timings"]["claimed_at"]
+
+
 def test_cancelling_at_each_status(stack: Stack) -> None:
     """Queued: at once. Starting and running: when the task has stopped. Ended: 409."""
     runs = [stack.post_run() for _ in range(5)]
@@ -158,6 +243,10 @@ def test_logs_are_paged(stack: Stack) -> None:
     assert [item["line"] for item in page["items"]] == ["line 0", "line 1"]
     rest = stack.call("GET", f"/runs/{run['run_id']}/logs", params={"cursor": page["next"]}).json()
     assert [item["line"] for item in rest["items"]] == ["line 2"]
+    first = stack.call("GET", f"/runs/{run['run_id']}/logs?attempt=1").json()["items"]
+    assert [item["line"] for item in first] == ["line 0", "line 1", "line 2"]
+    for wrong in ("attempt=2", "attempt=0", "attempt=x", "task=1"):
+        assert stack.call("GET", f"/runs/{run['run_id']}/logs?{wrong}").status_code == 422
 
 
 def test_discovery(stack: Stack) -> None:
@@ -255,6 +344,14 @@ WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("POST", "/runs", {"pipeline": TRAINING.pipeline, "parameters": {"data_url": "${HOME}"}}, {}, 422, "${NAME}"),
     ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"parameters_schema": {"type": "x"}}, {}, 422, ""),
     ("POST", "/snapshots", TRAINING.model_dump(mode="json") | {"parameters_schema": {"x": "y" * 400_000}}, {}, 413, ""),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "priority": 11}, {}, 422, "/priority"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "concurrency": {"key": "x" * 201}}, {}, 422, "/concurrency/key"),
+    ("POST", "/runs", {"pipeline": TRAINING.pipeline, "retry": {"max_attempts": 0}}, {}, 422, "/retry/max_attempts"),
+    ("PATCH", "/pipelines/nobody", {"max_active_runs": 1}, {}, 404, "publish"),
+    ("PATCH", "/pipelines/training_pipeline", {}, {}, 422, "/max_active_runs"),
+    ("PATCH", "/pipelines/training_pipeline", {"max_active_runs": -1}, {}, 422, "/max_active_runs"),
+    ("PATCH", "/pipelines/training_pipeline?dry_run=true", {"max_active_runs": 1}, {}, 422, "dry_run"),
+    ("POST", "/pipelines/training_pipeline", {"max_active_runs": 1}, {}, 405, "GET, PATCH"),
     ("GET", "/pipelines/nobody", None, {}, 404, "publish"),
     ("GET", "/pipelines/nobody/snapshots", None, {}, 404, "publish"),
     ("GET", "/pipelines/nobody/changes", None, {}, 404, "publish"),
@@ -324,6 +421,7 @@ def test_keys_are_needed_and_scoped(stack: Stack) -> None:
     assert bearer.status_code == 200
     assert stack.call("POST", "/runs", {"pipeline": TRAINING.pipeline}, key=made["key"]).status_code == 403
     assert stack.call("GET", "/keys", key=made["key"]).status_code == 403
+    assert stack.call("PATCH", LIMITED, {"max_active_runs": 0}, key=made["key"]).status_code == 403
     listed = stack.call("GET", "/keys").text
     assert made["id"] in listed
     assert made["key"] not in listed

@@ -74,6 +74,32 @@ def test_writing_again_is_another_run_and_two_triggers_are_two(stack: Stack) -> 
     assert stack.call("GET", "/triggers/first").status_code == 404
 
 
+@pytest.mark.parametrize(("overlap", "second"), [("skip", "skipped_overlap"), ("queue", "started")])
+def test_runs_of_a_trigger_that_must_not_overlap(stack: Stack, overlap: str, second: str) -> None:
+    """While one is active, the next object starts none, or one that waits; each has its receipt and its run."""
+    name = f"overlap-{overlap}"
+    put(stack, name, ARRIVALS | {"prefix": f"{name}/", "overlap": overlap})
+    s3, bucket = stack.client("s3"), stack.cloud.outputs["DataBucket"]
+    s3.put_object(Bucket=bucket, Key=f"{name}/1.csv", Body=b"x")
+    (first,) = stack.wait(lambda: runs_of(stack, name))
+    s3.put_object(Bucket=bucket, Key=f"{name}/2.csv", Body=b"x")
+
+    receipts = stack.wait(lambda: found if len(found := receipts_of(stack, name)) == 2 else None)
+
+    assert [receipt["outcome"] for receipt in receipts] == [second, "started"]
+    other = stack.get_run(receipts[0]["run_id"])
+    assert other["concurrency"]["key"] == f"trigger:{name}"
+    assert (other["status"], other["reason"]) == {
+        "skip": ("cancelled", "skipped_overlap"),
+        "queue": ("queued", None),
+    }[overlap]
+    stack.finish(first["run_id"], SUCCESS)
+    stack.ended(first["run_id"])
+    if overlap == "queue":
+        assert stack.task_of(other["run_id"])
+    assert stack.call("DELETE", f"/triggers/{name}").status_code == 204
+
+
 def test_the_same_event_five_times_is_one_run(stack: Stack) -> None:
     """At least once is what AWS promises; the receipts say which were duplicates."""
     put(stack, "repeated", ARRIVALS | {"prefix": "incoming/2026"})

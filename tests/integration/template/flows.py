@@ -29,13 +29,16 @@ class Evidence:
 
     policies: dict[str, tuple[Statement, ...]]
     calls: frozenset[tuple[str, Call]]
+    alarms: frozenset[str]
 
 
 def evidence_of(cloud: Cloud) -> Evidence:
     """Take down what a running stack has seen so far."""
     roles = cloud.stack.of_kind("AWS::IAM::Role")
     policies = {role.logical_id: role_statements(role.properties) for role in roles}
-    return Evidence(policies, frozenset([*cloud.access.allowed_calls, *cloud.stack.service_calls]))
+    calls = frozenset([*cloud.access.allowed_calls, *cloud.stack.service_calls])
+    alarms = frozenset(alarm.logical_id for alarm in cloud.stack.of_kind("AWS::CloudWatch::Alarm"))
+    return Evidence(policies, calls, alarms)
 
 
 @contextmanager
@@ -49,7 +52,7 @@ def naming_refusals(cloud: Cloud) -> Iterator[None]:
 
 
 def functions_evidence() -> Evidence:
-    """Let each function make each of its calls; what tasks do is done by hand."""
+    """Let each function make each of its calls, with somebody on call; what tasks do is done by hand."""
     tasks = ManualRuntime(obedient=True)
     parameters = {
         "MaxActiveRuns": "2",
@@ -57,6 +60,7 @@ def functions_evidence() -> Evidence:
         "ZenmlStoreUrl": "https://zenml.example.com",
         "ZenmlApiKeySecretArn": SECRET,
         "PipelineSecretArns": PIPELINE_SECRETS,
+        "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:on-call",
     }
     with Cloud(parameters=parameters, container_runtime=tasks, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, tasks, "")
@@ -125,6 +129,7 @@ def _operate(stack: Stack) -> None:
     _ok(stack, "PATCH", f"/snapshots/{second}", {"name": "next", "tags": ["other"]})
     _ok(stack, "PATCH", f"/snapshots/{second}", {"name": None, "description": "no longer"})
     _ok(stack, "DELETE", f"/snapshots/{second}")
+    _ok(stack, "PATCH", f"/pipelines/{TRAINING.pipeline}", {"max_active_runs": None})
     key = _ok(stack, "POST", "/keys", {"name": "n", "scopes": ["read"]})
     _ok(stack, "GET", "/keys")
     _ok(stack, "DELETE", f"/keys/{key['id']}")

@@ -81,6 +81,32 @@ def test_of_the_catalogue_only_task_definitions_are_put_by_what_runs(evidence: t
         assert not granting(functions.policies[role], elsewhere), keys
 
 
+def test_of_the_runs_operators_set_limits_of_pipelines_alone(evidence: tuple[Evidence, ...]) -> None:
+    """No head, no part, and no other counts."""
+    functions = evidence[0]
+    (update,) = {
+        call
+        for caller, call in functions.calls
+        if caller == "AdminRole" and call.action == "dynamodb:UpdateItem" and "RunsTable" in call.resource
+    }
+    assert update.context == (("dynamodb:LeadingKeys", "capacity#pipeline#training_pipeline"),)
+    for keys in (
+        ["capacity#all"],
+        ["capacity#key#k"],
+        ["6f1c52b4-7b0e-5d8a-9a55-3f5a2f8e1c07"],
+        ["capacity#pipeline#p", "x"],
+    ):
+        elsewhere = replace(update, context=tuple(("dynamodb:LeadingKeys", key) for key in keys))
+        assert not granting(functions.policies["AdminRole"], elsewhere), keys
+
+
+def test_alarms_are_there_if_somebody_is_told(evidence: tuple[Evidence, ...]) -> None:
+    """All of the template's with a topic, none without."""
+    functions, tasks = evidence
+    assert functions.alarms == {name for name, _ in whole().of("AWS::CloudWatch::Alarm")}
+    assert tasks.alarms == frozenset()
+
+
 @pytest.mark.parametrize("permission", list(permissions()))
 def test_a_removed_permission_is_missed(evidence: tuple[Evidence, ...], permission: Permission) -> None:
     """A permission that nothing here uses is one too many: take it out, or let `flows` use it."""

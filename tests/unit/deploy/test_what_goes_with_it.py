@@ -16,6 +16,7 @@ SERVICES = {
     "Serverless::LayerVersion": "lambda:",
     "Serverless::HttpApi": "apigateway:POST",
     "Lambda::Permission": "lambda:",
+    "CloudWatch::Alarm": "cloudwatch:PutMetricAlarm",
     "DynamoDB::Table": "dynamodb:CreateTable",
     "Events::Rule": "events:PutRule",
     "IAM::Role": "iam:CreateRole",

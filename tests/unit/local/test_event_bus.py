@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local import events
 from local.clients import Clients
 from local.deploy import Resource, Stack
 from local.errors import TemplateError
@@ -83,8 +84,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def bus(invocations: Invocations, clock: Clock) -> Iterator[EventBus]:
-    """Make a bus with an hourly rule, a disabled one, and two patterns."""
+def bus(invocations: Invocations, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EventBus]:
+    """Make a bus with an hourly rule, a disabled one, and two patterns. It looks at its clock all the time."""
+    monkeypatch.setattr(events, "_CLOCK_STEP_SECONDS", 0.02)
     template = CloudFormationTemplate({}, {}, {})
     stack = Stack("s", "us-east-1", "1", template, {}, {})
     rules = (

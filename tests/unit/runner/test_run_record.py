@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from runner.run_record import RecordError, RunRecord
 from zentrigger.attempt_store import NotClaimableError
-from zentrigger.runs import Assignment, Output, Progress, Report
+from zentrigger.runs import Assignment, Output, Progress, Report, Timings
 from zentrigger.timestamps import now
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ class FlakyStore:
     def __init__(self, *faults: Exception) -> None:
         self.faults: Iterator[Exception] = iter(faults)
         self.reports: list[Report] = []
+        self.timings: Timings | None = None
 
     def _maybe(self) -> None:
         for fault in self.faults:
             raise fault
 
-    def claim(self, _run_id: str, _attempt: int, _task_arn: str) -> Assignment:
+    def claim(self, _run_id: str, _attempt: int, _task_arn: str, timings: Timings | None) -> Assignment:
         """Claim."""
         self._maybe()
+        self.timings = timings
         return ASSIGNMENT
 
     def save_progress(self, _run_id: str, _attempt: int, _progress: Progress) -> bool:
@@ -93,6 +95,13 @@ def test_a_report_that_is_too_large_goes_without_its_outputs() -> None:
     assert store.reports[0].outcome == "succeeded"
     assert store.reports[0].outputs == ()
     assert "too large" in (store.reports[0].message or "")
+
+
+def test_a_claim_outlives_blips_and_brings_what_the_task_knows_of_its_start() -> None:
+    """Nothing is lost by trying again."""
+    store, timings = FlakyStore(refusal("ThrottlingException")), Timings(pulled_at=now())
+    assert record(store, Clock()).claim(timings) == ASSIGNMENT
+    assert store.timings == timings
 
 
 def test_a_claim_that_is_refused_is_not_repeated() -> None:

@@ -45,6 +45,13 @@ def test_an_end_without_a_word_is_named(ended: ChildExit, reason: str, exit_code
     assert "while step train ran" in (report.message or "")
 
 
+def test_out_of_memory_says_what_there_was_and_where_to_ask_for_more() -> None:
+    """In the words of the API."""
+    message = verdict(end(signal=9, peak_rss=GIBIBYTE), None, circumstances()).message or ""
+    assert "1024 MiB of the task's 1024 MiB" in message
+    assert "`resources.memory`" in message
+
+
 def test_without_a_limit_a_kill_is_a_kill() -> None:
     """Nobody can tell how near it was."""
     assert verdict(end(signal=9, peak_rss=GIBIBYTE), None, circumstances(memory_limit=None)).reason == "killed"

@@ -1,19 +1,26 @@
 """What must hold of the template: each check gives a sentence for each resource that breaks it, by its name."""
 
 import ast
+import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests import factories
 from tests.unit.template.view import ROOT, Json, View, named
 from zentrigger import settings
 from zentrigger.api import OPERATIONS
 from zentrigger.launches import Network, launch_request
+from zentrigger.metrics import measure
 from zentrigger.run_items import head_item
+from zentrigger.sweep_report import SweepReport
 
 GATEWAY_SECONDS = 30
 """API Gateway gives up on a function after that (AWS: Quotas for HTTP APIs)."""
@@ -44,6 +51,18 @@ KEYS: Mapping[tuple[str, str | None], tuple[str, ...]] = {
     ("KeysTable", None): ("collection", "item"),
 }
 """Keys of tables and indexes as the stores use them (test_keys.py holds the stores to it)."""
+
+AWS_METRICS: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("AWS::SQS::Queue", "QueueName"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): ("AWS::SQS::Queue", "QueueName"),
+    ("AWS/Lambda", "Errors"): ("AWS::Lambda::Function", "FunctionName"),
+    ("AWS/Lambda", "Invocations"): ("AWS::Lambda::Function", "FunctionName"),
+    ("AWS/ApiGateway", "5xx"): ("AWS::ApiGatewayV2::Api", "ApiId"),
+}
+"""Metrics that AWS writes by itself -> what they are of, and their dimension (AWS: the guide of each service)."""
+
+ALARMING = {"CapacityDrifts", "LateStops", "OldestWaiting"}
+"""Of the sweep's metrics those that somebody has to look at; the others are there to be looked at."""
 
 KNOW_NO_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"}
 """Actions that can be allowed on everything only (AWS: Service Authorization Reference)."""
@@ -314,15 +333,51 @@ def expiry(view: View) -> Problems:
         yield "RunsTable: lifecycle reads the new image of each change from its stream"
 
 
+def alarms(view: View) -> Problems:
+    """Each alarm is there if there is somebody to tell, and tells of beginning, end and, where it matters, silence."""
+    for name, alarm in view.of("AWS::CloudWatch::Alarm"):
+        missing = alarm.get("TreatMissingData")
+        if view.resources[name].get("Condition") != "HasAlarms":
+            yield f"{name} is there without anybody to tell"
+        for action in ["AlarmActions", "OKActions"] + ["InsufficientDataActions"] * (missing == "missing"):
+            if alarm.get(action) != [{"Ref": "AlarmTopicArn"}]:
+                yield f"{name} does not tell the topic ({action})"
+        if missing not in {"notBreaching", "missing"}:
+            yield f"{name}: a metric without values is no alarm"
+
+
+def metrics(view: View) -> Problems:
+    """Each alarm watches a metric that is written, of a resource that there is; and what has to be watched is."""
+    own = own_metrics()
+    alarmed = dict(view.of("AWS::CloudWatch::Alarm"))
+    for name, alarm in alarmed.items():
+        metric, namespace = alarm["MetricName"], alarm["Namespace"]
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+        if isinstance(namespace, str):
+            kind, dimension = AWS_METRICS.get((namespace, metric), ("nothing", ""))
+            watched = {view.resources[of]["Type"] for of in named(dimensions) & set(view.resources)}
+            if watched != {kind} or set(dimensions) != {dimension}:
+                yield f"{name} watches {metric} in {namespace}, of {watched}"
+        elif namespace != {"Ref": "AWS::StackName"} or (metric, dimensions) not in own:
+            yield f"{name} watches {metric} of {dimensions} in {namespace}, which the sweep does not write"
+    for metric in sorted(ALARMING - {alarm["MetricName"] for alarm in alarmed.values()}):
+        yield f"{metric} is something to be woken for, and no alarm watches it"
+    for queue, _ in view.of("AWS::SQS::Queue"):
+        if not any(queue in named(alarm["Dimensions"]) for alarm in alarmed.values()):
+            yield f"{queue}: what stays in it wakes nobody, for no alarm watches it"
+
+
 ALL: tuple[Callable[[View], Problems], ...] = (
     log_groups, roles, families, time_outs, failures, permissions_of_services, environments, task_environment, routes,
-    ways_in, event_sources, keys, expiry,
+    ways_in, event_sources, keys, expiry, alarms, metrics,
 )  # fmt: skip
 
 
 # ------------------------------------------------------------ what the code says
+# Asked for again with every mutation of the template, and always the same: the code stays as it is.
 
 
+@cache
 def settings_of(folder: Path) -> type[settings.Settings]:
     """Give the settings class of a function: the one that its handler asks `wiring` for."""
     source = (folder / "handler.py").read_text("utf-8")
@@ -333,6 +388,7 @@ def settings_of(folder: Path) -> type[settings.Settings]:
     return found
 
 
+@cache
 def powertools_variables() -> set[str]:
     """Give the variables of those parts of Powertools that the code uses."""
     sources = [path.read_text("utf-8") for path in (ROOT / "layers" / "zentrigger" / "zentrigger").glob("*.py")]
@@ -346,6 +402,21 @@ def powertools_variables() -> set[str]:
     }
 
 
+@cache
+def own_metrics() -> list[tuple[str, Json]]:
+    """Give name and dimensions of each metric that a sweep writes, as CloudWatch reads them out of its log."""
+    written = io.StringIO()
+    variables = {"POWERTOOLS_METRICS_NAMESPACE": "n", "POWERTOOLS_SERVICE_NAME": "zentrigger"}
+    with patch.dict(os.environ, variables), redirect_stdout(written):
+        measure(SweepReport(active=1))
+    line = json.loads(written.getvalue())
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    (names,) = directive["Dimensions"]
+    dimensions = {name: line[name] for name in names}
+    return [(metric["Name"], dimensions) for metric in directive["Metrics"]]
+
+
+@cache
 def task_variables() -> set[str]:
     """Give the variables that the runner looks up: by its settings, and by `os.environ` anywhere."""
     looked_up: set[str] = set()
@@ -376,6 +447,7 @@ def image_variables() -> set[str]:
     return set(re.findall(r"\b([A-Z][A-Z0-9_]+)=", text))
 
 
+@cache
 def handled_routes(folder: Path) -> set[tuple[str, str]]:
     """Give method and path of each route that a handler registers; ANY $default if it handles what is not found."""
     found = set()
@@ -389,6 +461,7 @@ def handled_routes(folder: Path) -> set[tuple[str, str]]:
     return found
 
 
+@cache
 def handled_events(folder: Path) -> set[tuple[str, ...]]:
     """Give what a handler distinguishes: cases of (source, detail-type), and the kind of its batches."""
     found: set[tuple[str, ...]] = set()

@@ -50,6 +50,7 @@ def _mutations() -> Iterator[Mutation]:
     yield from _of_logs_and_roles()
     yield from _of_permissions()
     yield from _of_time()
+    yield from _of_alarms()
 
 
 def _of_environments() -> Iterator[Mutation]:
@@ -178,6 +179,26 @@ def _of_time() -> Iterator[Mutation]:
     }
     for rule, kind in brought.items():
         yield f"no {rule}", _without(rule), (kind,)
+
+
+def _of_alarms() -> Iterator[Mutation]:
+    for name, alarm in whole().of("AWS::CloudWatch::Alarm"):
+        yield f"{name} always", _without(name, "Condition"), (name, "without anybody to tell")
+        yield f"{name} tells nobody", _without(name, "Properties", "AlarmActions"), (name, "AlarmActions")
+        yield f"{name} has a typo", _with(name, "Typo", "Properties", "MetricName"), (name, "Typo")
+        yield f"{name} of nothing", _with(name, [{"Name": "x", "Value": "y"}], "Properties", "Dimensions"), (name,)
+        yield f"{name} without data", _with(name, "breaching", "Properties", "TreatMissingData"), (name, "no alarm")
+        if alarm["TreatMissingData"] == "missing":
+            silent = _without(name, "Properties", "InsufficientDataActions")
+            yield f"{name} keeps silent", silent, (name, "InsufficientDataActions")
+    for name, missed in {
+        "DeadLettersAlarm": "DeadLetterQueue",
+        "EventsWaitAlarm": "EventQueue",
+        "CapacityDriftAlarm": "CapacityDrifts",
+        "LateStopAlarm": "LateStops",
+        "LongWaitAlarm": "OldestWaiting",
+    }.items():
+        yield f"no {name}", _without(name), (missed, "no alarm watches it")
 
 
 def _without(name: str, *path: str | int) -> Callable[[View], None]:

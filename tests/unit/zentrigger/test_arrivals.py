@@ -7,6 +7,7 @@ import pytest
 
 from tests.factories import MOMENT, run
 from zentrigger.arrivals import handle_event
+from zentrigger.capacity import Concurrency
 from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem, UnavailableError
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.run_store import Creation
@@ -36,6 +37,9 @@ def _handle(result: object, **definition: Any) -> list[Receipt]:
     [
         (Creation(run(), replayed=False), "started", None),
         (Creation(run(), replayed=True), "duplicate", None),
+        (Creation(run(status="queued"), replayed=False), "started", None),
+        (Creation(run(status="cancelled", reason="skipped_overlap"), replayed=False), "skipped_overlap", None),
+        (Creation(run(status="cancelled", reason="skipped_overlap"), replayed=True), "duplicate", None),
         (NotFoundError("no snapshot"), "rejected", "no snapshot"),
         (InvalidRequestError([Problem("/a", "wrong"), Problem("/b", "too")]), "rejected", "/a: wrong; /b: too"),
     ],
@@ -69,6 +73,28 @@ def test_a_trigger_chooses_its_snapshot(choice: object) -> None:
     handle_event(EVENT, triggers=triggers, submitter=submitter, clock=lambda: MOMENT)
 
     assert submitter.submit.call_args.args[0].snapshot == choice
+
+
+@pytest.mark.parametrize(
+    ("overlap", "concurrency"),
+    [
+        (None, None),
+        ("allow", None),
+        ("skip", Concurrency(key="trigger:t", on_conflict="skip")),
+        ("queue", Concurrency(key="trigger:t")),
+    ],
+)
+def test_runs_of_a_trigger_may_overlap_or_not(overlap: str | None, concurrency: Concurrency | None) -> None:
+    """By a key of the trigger's own, of which one run is active at a time."""
+    definition = {"type": "s3", "pipeline": "p"} | ({"overlap": overlap} if overlap else {})
+    trigger = Trigger(name="t", definition=TriggerDefinition.model_validate(definition), updated_at=MOMENT)
+    triggers, submitter = Mock(), Mock()
+    triggers.triggers.return_value = (trigger,)
+    submitter.submit.return_value = Creation(run(), replayed=False)
+
+    handle_event(EVENT, triggers=triggers, submitter=submitter, clock=lambda: MOMENT)
+
+    assert submitter.submit.call_args.args[0].concurrency == concurrency
 
 
 def test_a_null_version_is_none() -> None:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.factories import IMAGE, MOMENT, TRAINING, content, run, run_input, snapshot
-from zentrigger.capacity import Capacity, Limits, slot_for
+from zentrigger.capacity import Capacity, Concurrency, Limits, PipelineCapacity, Standing, slot_for
 from zentrigger.catalogue import SnapshotContent
 from zentrigger.dry_run import PLACEHOLDER_RUN_ID, DryRun
 from zentrigger.errors import InvalidRequestError, NotFoundError, Problem, UnavailableError
@@ -18,17 +18,18 @@ from zentrigger.submit import Submitter
 from zentrigger.views import dry_run_view
 
 LIMITS = Limits(max_active=2, max_waiting=1, retention_days=1)
+NONE = Standing(Capacity(0, 0), PipelineCapacity(0, 0))
 
 
 class Bench:
     """A submitter that may read, and fails on whatever writes or launches."""
 
     def __init__(self, of: SnapshotContent = TRAINING) -> None:
-        self.runs = Mock(spec=["get", "capacity"])
+        self.runs = Mock(spec=["get", "standing"])
         self.task_definitions = Mock(spec=["family", "known_revision"])
         self.catalogue = Mock(spec=["find"])
         self.runs.get.return_value = None
-        self.runs.capacity.return_value = Capacity(0, 0)
+        self.runs.standing.return_value = NONE
         self.task_definitions.family = "stack-snapshot"
         self.task_definitions.known_revision.return_value = "arn:revision"
         self.catalogue.find.return_value = snapshot(of)
@@ -63,7 +64,14 @@ def test_a_good_request() -> None:
     assert shown["parameters"] == {"data_url": "x", "model_type": "random_forest", "test_size": 0.2}
     assert shown["steps"] == {"train_model": {"parameters": {"trees": 3}}}
     assert (shown["would"], shown["problems"]) == ("start", [])
-    assert shown["capacity"] == {"active_runs": 0, "waiting_runs": 0, "max_active_runs": 2, "max_waiting_runs": 1}
+    assert shown["capacity"] == {
+        "active_runs": 0,
+        "waiting_runs": 0,
+        "max_active_runs": 2,
+        "max_waiting_runs": 1,
+        "pipeline": {"active_runs": 0, "waiting_runs": 0, "max_active_runs": None},
+        "concurrency": None,
+    }
     request = shown["run_task"]
     assert request["taskDefinition"] == "arn:revision"
     assert request["clientToken"] == f"{PLACEHOLDER_RUN_ID}-1-1"
@@ -94,13 +102,71 @@ def test_the_size_is_exact_before_there_is_an_id() -> None:
 )
 def test_the_slot(active: int, waiting: int, max_waiting: int, expected: str) -> None:
     """A free one goes to whoever waits; a drifted count decides as it does in the table's conditions."""
-    assert slot_for(Capacity(active, waiting), Limits(2, max_waiting, 1)) == expected
+    standing = Standing(Capacity(active, waiting), PipelineCapacity(active, waiting))
+    assert slot_for(standing, Limits(2, max_waiting, 1), None) == expected
+
+
+@pytest.mark.parametrize(
+    ("active", "limit", "expected"), [(1, None, "start"), (1, 2, "start"), (1, 1, "queue"), (0, 0, "queue")]
+)
+def test_a_pipelines_own_limit_counts(active: int, limit: int | None, expected: str) -> None:
+    """Also where the stack has slots; 0 pauses the pipeline."""
+    standing = Standing(Capacity(active, 0), PipelineCapacity(active, 0, limit))
+    assert slot_for(standing, LIMITS, None) == expected
+    assert slot_for(standing, Limits(2, 0, 1), None) == {"queue": "refuse"}.get(expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "active", "waiting", "limit", "expected"),
+    [
+        ("queue", 0, 0, 1, "start"),
+        ("queue", 1, 0, 1, "queue"),
+        ("queue", 1, 0, 2, "start"),
+        ("queue", 0, 5, 1, "start"),
+        ("skip", 0, 0, 1, "start"),
+        ("skip", 1, 0, 1, "skip"),
+        ("skip", 0, 1, 1, "skip"),
+        ("skip", 1, 0, 2, "start"),
+        ("reject", 1, 0, 1, "reject"),
+        ("reject", 1, 1, 2, "reject"),
+    ],
+)
+def test_a_taken_key_counts(on_conflict: str, active: int, waiting: int, limit: int, expected: str) -> None:
+    """Those that wait count for a run that does not; whatever else is free or full."""
+    concurrency = Concurrency.model_validate({"key": "k", "limit": limit, "on_conflict": on_conflict})
+    standing = Standing(Capacity(active, 0), PipelineCapacity(active, 0), Capacity(active, waiting))
+    assert slot_for(standing, Limits(9, 9, 1), concurrency) == expected
+    full = Standing(Capacity(9, 9), PipelineCapacity(9, 9), Capacity(active, waiting))
+    assert slot_for(full, Limits(9, 9, 1), concurrency) == (
+        expected if expected == on_conflict != "queue" else "refuse"
+    )
+
+
+def test_a_run_that_would_be_skipped_or_refused_says_so() -> None:
+    """A skipped one launches nothing and has nothing wrong; a refused one has the key as its problem."""
+    bench = Bench()
+    bench.runs.standing.return_value = Standing(Capacity(1, 0), PipelineCapacity(1, 0), Capacity(1, 0))
+    key = {"key": "customer-7", "limit": 1}
+
+    skipped = bench.dry_run(concurrency={**key, "on_conflict": "skip"})
+    refused = bench.dry_run(concurrency={**key, "on_conflict": "reject"})
+
+    assert (skipped.would, skipped.run_task, skipped.problems) == ("skip", None, ())
+    assert (refused.would, [problem.pointer for problem in refused.problems]) == ("refuse", ["/concurrency"])
+    assert "'customer-7'" in refused.problems[0].detail
+    assert dry_run_view(skipped)["capacity"]["concurrency"] == {
+        "active_runs": 1,
+        "waiting_runs": 0,
+        "max_active_runs": 1,
+    }
+    assert bench.runs.standing.call_args.args[0] == "training_pipeline"
+    assert bench.runs.standing.call_args.args[1].key == "customer-7"
 
 
 def test_everything_wrong_is_said_at_once() -> None:
     """The request, the queue, the idempotency key; and still the launch that it would have been."""
     bench = Bench()
-    bench.runs.capacity.return_value = Capacity(2, 1)
+    bench.runs.standing.return_value = Standing(Capacity(2, 1), PipelineCapacity(0, 0))
     bench.runs.get.return_value = RunRecord(run=run(request_hash="of something else"), input=run_input())
 
     tried = bench.dry_run("id", parameters={"modle_type": 1}, steps={"nobody": {}})

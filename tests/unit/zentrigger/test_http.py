@@ -2,14 +2,17 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-from tests.factories import publication
+from tests.factories import MOMENT, pipeline, publication, run, run_input, snapshot
 from zentrigger.api import OPERATIONS, allowed_methods
+from zentrigger.capacity import PipelineCapacity
 from zentrigger.catalogue import PublishRequest
+from zentrigger.discovery import Found
 from zentrigger.errors import (
     ConflictError,
     InvalidRequestError,
@@ -32,7 +35,10 @@ from zentrigger.http import (
     validate,
 )
 from zentrigger.openapi import document, page
-from zentrigger.run_requests import RunRequest
+from zentrigger.run_requests import PipelineUpdate, RunRequest
+from zentrigger.runs import Attempt, Report, RunRecord
+from zentrigger.track_record import track_record
+from zentrigger.views import pipeline_details, pipeline_limit_view, run_details
 
 
 def event(
@@ -107,6 +113,12 @@ def test_a_huge_body_is_refused() -> None:
         ({"pipeline": "p", "steps": {"s": {"params": {}}}}, {"/steps/s/params"}),
         ({"pipeline": "p", "enable_cache": "yes"}, {"/enable_cache"}),
         ({"pipeline": "p", "tags": [""], "steps": 1, "x": 1}, {"/tags/0", "/steps", "/x"}),
+        ({"pipeline": "p", "priority": "3", "spot": "yes", "retry": 3}, {"/priority", "/spot", "/retry"}),
+        ({"pipeline": "p", "priority": True, "concurrency": "k"}, {"/priority", "/concurrency"}),
+        (
+            {"pipeline": "p", "concurrency": {"limit": 0, "on_conflict": "wait", "x": 1}},
+            {"/concurrency/key", "/concurrency/limit", "/concurrency/on_conflict", "/concurrency/x"},
+        ),
     ],
 )
 def test_what_is_wrong_is_pointed_at(body: object, pointers: set[str]) -> None:
@@ -115,6 +127,64 @@ def test_what_is_wrong_is_pointed_at(body: object, pointers: set[str]) -> None:
         read_body(event(body if isinstance(body, str) else json.dumps(body)), RunRequest)
 
     assert {wrong.pointer for wrong in caught.value.problems} == pointers
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer", "said"),
+    [
+        ({"priority": 11}, "/priority", "less than or equal to 10"),
+        ({"priority": -11}, "/priority", "greater than or equal to -10"),
+        ({"priority": 1.5}, "/priority", "a valid integer"),
+        ({"concurrency": {"key": "x" * 201}}, "/concurrency/key", "at most 200 characters"),
+        ({"concurrency": {"key": ""}}, "/concurrency/key", "at least 1 character"),
+        ({"concurrency": {"key": "a\nb"}}, "/concurrency/key", "none of them a control character"),
+        ({"concurrency": {"key": "a", "limit": 1001}}, "/concurrency/limit", "less than or equal to 1000"),
+        (
+            {"concurrency": {"key": "a", "on_conflict": "wait"}},
+            "/concurrency/on_conflict",
+            "'queue', 'skip' or 'reject'",
+        ),
+        ({"concurrency": ["a"]}, "/concurrency", "an object"),
+        ({"retry": {}}, "/retry/max_attempts", "required"),
+        ({"retry": {"max_attempts": 0}}, "/retry/max_attempts", "greater than or equal to 1"),
+        ({"retry": {"max_attempts": 11}}, "/retry/max_attempts", "less than or equal to 10"),
+        ({"retry": {"max_attempts": 2, "backoff_seconds": 3601}}, "/retry/backoff_seconds", "equal to 3600"),
+        ({"retry": {"max_attempts": 2, "on": ["x"] * 21}}, "/retry/on", "at most 20 items, not 21"),
+        ({"retry": {"max_attempts": 2, "on": "ValueError"}}, "/retry/on", "an array"),
+        ({"retry": {"max_attempts": 2, "on": [""]}}, "/retry/on/0", "at least 1 character"),
+        ({"spot": "yes"}, "/spot", "a valid boolean"),
+        ({"steps": {"s": []}}, "/steps/s", "an object"),
+        ({"tags": "x"}, "/tags", "an array"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_said_in_json_s_words(options: dict[str, Any], pointer: str, said: str) -> None:
+    """Where it is and what would be right; nothing of Python's types."""
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(RunRequest, {"pipeline": "p"} | options)
+
+    (problem,) = caught.value.problems
+    assert problem.pointer == pointer
+    assert said in problem.detail
+    assert not {"tuple", "dictionary", "validation"} & set(problem.detail.split())
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/max_active_runs"}),
+        ({"max_active_runs": -1}, {"/max_active_runs"}),
+        ({"max_active_runs": 1001}, {"/max_active_runs"}),
+        ({"max_active_runs": "2"}, {"/max_active_runs"}),
+        ({"max_active_runs": 1, "name": "p"}, {"/name"}),
+        ([], {""}),
+    ],
+)
+def test_a_limit_is_said_and_a_number_or_null(body: Any, pointers: set[str]) -> None:
+    """To say nothing is no change that anybody can have meant."""
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(PipelineUpdate, body)
+    assert {wrong.pointer for wrong in caught.value.problems} == pointers
+    assert validate(PipelineUpdate, {"max_active_runs": None}).max_active_runs is None
 
 
 @pytest.mark.parametrize("text", ["-1", "0", "21", "1.5", "x", "", "\u0661", "9" * 50])
@@ -183,6 +253,35 @@ def test_the_document_describes_every_operation() -> None:
         assert {int(status) for status in shown["responses"]} == {operation.answer, *operation.errors}
         assert ("security" in shown) == (operation.scope is not None)
     assert "Zentrigger" in page()
+
+
+def test_the_document_shows_answers_and_bodies_by_their_models() -> None:
+    """Every reference leads somewhere; a page of runs is no dry run, although both are a 200 of one path."""
+    shown = json.loads(document())
+    schemas = shown["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', document())) == set(schemas)
+    get, post = shown["paths"]["/runs"]["get"], shown["paths"]["/runs"]["post"]
+    assert get["responses"]["200"]["content"]["application/json"]["schema"] == {}
+    assert post["responses"]["200"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/DryRun"}
+    for field in ("priority", "concurrency", "retry", "spot"):
+        assert field in schemas["Run"]["properties"]
+        assert schemas["RunRequest"]["properties"][field]["description"]
+    assert schemas["PipelineUpdate"]["required"] == ["max_active_runs"]
+
+
+def test_what_is_shown_of_a_run_is_in_the_document() -> None:
+    """Field by field, both ways; so it is of a dry run's and a pipeline's."""
+    schemas = json.loads(document())["components"]["schemas"]
+    told = Report(outcome="succeeded")
+    stories = (Attempt(number=1, launches=1, ended_at=MOMENT, outcome="failed"),)
+    details = run_details(RunRecord(run=run(), input=run_input(), result=told, earlier_attempts=stories))
+    assert set(details) == set(schemas["Run"]["properties"])
+    assert set(details["timings"]) == set(schemas["Run"]["properties"]["timings"]["properties"])
+    assert set(details["attempts"][0]) == set(schemas["Run"]["properties"]["attempts"]["items"]["properties"])
+    shown = pipeline_details(Found(snapshot(), pipeline(), track_record([]), PipelineCapacity(1, 2, 3)))
+    assert set(schemas["Pipeline"]["properties"]) <= set(shown)
+    assert shown["capacity"] == {"active_runs": 1, "waiting_runs": 2, "max_active_runs": 3}
+    assert set(schemas["Pipeline"]["required"]) == set(pipeline_limit_view("p", PipelineCapacity(0, 0)))
 
 
 def test_paths_know_their_methods() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.factories import IMAGE, MOMENT, TASK, TRAINING, content, run, run_input, snapshot
-from zentrigger.capacity import Capacity, Limits
+from zentrigger.capacity import Limits
 from zentrigger.catalogue import Snapshot
 from zentrigger.errors import (
     BusyError,
@@ -44,7 +44,6 @@ class Bench:
             of.model_copy(update={"status": RunStatus.STARTING}), replayed=False
         )
         self.runs.get.return_value = None
-        self.runs.capacity.return_value = Capacity(0, 0)
         self.launcher.run_task.return_value = Started(TASK)
         self.submitter = Submitter(
             runs=self.runs,

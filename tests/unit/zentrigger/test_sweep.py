@@ -96,12 +96,20 @@ def test_what_there_is_no_time_for_is_left_to_the_next_sweep() -> None:
 
 
 def test_a_sweep_says_what_it_saw_and_did() -> None:
-    """Runs that hold a slot and that wait, since when, stops without effect, counts that drift."""
+    """Runs that hold a slot and that wait, since when, stops without effect, counts that drift.
+
+    What ECS has refused again and again has waited from the beginning; a further attempt backs off on purpose.
+    """
     late = MOMENT - STOP_IS_LATE_AFTER
     bench = Bench(
         run(status="running", task_arn=TASK, claimed_by=TASK, cancel_requested_at=late),
-        run(status="queued", accepted_at=MOMENT - timedelta(minutes=3)),
-        run(status="queued", accepted_at=MOMENT - timedelta(days=1), not_before=MOMENT + timedelta(minutes=1)),
+        run(status="queued", accepted_at=MOMENT - timedelta(minutes=3), launch=9, not_before=MOMENT),
+        run(
+            status="queued",
+            attempt=2,
+            accepted_at=MOMENT - timedelta(days=1),
+            not_before=MOMENT + timedelta(minutes=1),
+        ),
         run(status="succeeded"),
     )
     bench.tasks.describe.side_effect = lambda _arns: {}

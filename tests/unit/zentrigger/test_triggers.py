@@ -66,6 +66,13 @@ def test_a_field_that_no_event_has_is_refused_when_saved() -> None:
         TriggerDefinition.model_validate({"type": "schedule", "pipeline": "p", "prefix": "x"})
 
 
+def test_overlap_is_one_of_three() -> None:
+    """And allowed unless said, also of a trigger that was made before there was the choice."""
+    assert trigger().definition.overlap == "allow"
+    with pytest.raises(ValidationError, match="'allow', 'skip' or 'queue'"):
+        trigger(overlap="reject")
+
+
 @pytest.mark.parametrize(
     ("values", "count"),
     [

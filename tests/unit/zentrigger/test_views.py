@@ -1,14 +1,16 @@
 """What callers are shown of pipelines, snapshots and runs."""
 
 import json
+from datetime import datetime, timedelta
 
-from tests.factories import MOMENT, TRAINING, content, pipeline, run, run_input, snapshot
+from tests.factories import MOMENT, TASK, TRAINING, content, pipeline, run, run_input, snapshot
 from zentrigger.catalogue import PublishedPipeline
 from zentrigger.discovery import Found
 from zentrigger.pointers import HistoryEntry, MovedChoice
 from zentrigger.publishing import Publication
-from zentrigger.runs import RunRecord
+from zentrigger.runs import Attempt, Progress, Run, RunRecord, StepProgress, Timings
 from zentrigger.schema_changes import Change
+from zentrigger.timestamps import to_text
 from zentrigger.track_record import TrackRecord, track_record
 from zentrigger.views import (
     history_view,
@@ -134,3 +136,75 @@ def test_a_run_is_shown_with_what_it_ran() -> None:
     assert (shown["timeout_seconds"], shown["image"]) == (60, "i@sha256:0")
     assert shown["resources"] == {"cpu": 256, "memory": 512}
     assert run_summary(run())["resources"] is None
+
+
+def test_a_run_is_shown_with_its_options_and_why_it_waits() -> None:
+    """As they were asked for; of one that waits again, the reason and until when."""
+    head = run(
+        priority=5,
+        concurrency={"key": "customer-7", "limit": 2},
+        retry={"max_attempts": 3, "on": ["ValueError"]},
+        spot=True,
+        attempt=2,
+        not_before=at(60),
+        reason="spot_interrupted",
+        message="Attempt 1 failed and is repeated.",
+    )
+    shown = run_summary(head)
+
+    assert (shown["priority"], shown["spot"], shown["attempt"]) == (5, True, 2)
+    assert shown["concurrency"] == {"key": "customer-7", "limit": 2, "on_conflict": "queue"}
+    assert shown["retry"] == {"max_attempts": 3, "backoff_seconds": 60, "on": ["ValueError"]}
+    assert (shown["status"], shown["reason"], shown["not_before"]) == ("queued", "spot_interrupted", shown_at(60))
+    assert run_summary(run())["not_before"] is None
+
+
+def test_a_run_is_shown_with_when_each_phase_began() -> None:
+    """Those that are known; the first step is the one that began first."""
+    steps = (StepProgress(name="b", status="running", started_at=at(9)), StepProgress(name="a", status="completed"))
+    head = run(
+        status="running",
+        launched_at=at(1),
+        started_at=at(5),
+        timings=Timings(pull_started_at=at(2), pulled_at=at(3), container_started_at=at(4)),
+    )
+    running = RunRecord(run=head, input=run_input(), progress=Progress(heartbeat_at=at(10), steps=steps))
+
+    assert run_details(running)["timings"] == {
+        "recorded_at": shown_at(0),
+        "launched_at": shown_at(1),
+        "pulled_at": shown_at(3),
+        "container_started_at": shown_at(4),
+        "claimed_at": shown_at(5),
+        "first_step_at": shown_at(9),
+        "ended_at": None,
+    }
+    waiting = run_details(RunRecord(run=run(), input=run_input()))["timings"]
+    assert [name for name, moment in waiting.items() if moment] == ["recorded_at"]
+
+
+def test_a_run_is_shown_with_the_story_of_its_attempts() -> None:
+    """Those before, and the last one when it has ended; a run that was never launched has had none."""
+    before = Attempt(number=1, launches=2, spot=True, ended_at=at(1), outcome="failed", reason="spot_interrupted")
+    head = run(attempt=2, status="failed", task_arn=TASK, ended_at=at(9), reason="out_of_memory", started_at=at(3))
+
+    def attempts(of: Run) -> list[tuple[int, str, str | None]]:
+        record = RunRecord(run=of, input=run_input(), earlier_attempts=(before,))
+        return [(one["number"], one["outcome"], one["reason"]) for one in run_details(record)["attempts"]]
+
+    assert attempts(head) == [(1, "failed", "spot_interrupted"), (2, "failed", "out_of_memory")]
+    whole = RunRecord(run=head, input=run_input(), earlier_attempts=(before.model_copy(update={"task_arn": "first"}),))
+    assert [whole.task_of(number) for number in (1, 2, 3)] == ["first", TASK, None]
+    assert attempts(run(attempt=2, status="running")) == [(1, "failed", "spot_interrupted")]
+    skipped = run(status="cancelled", ended_at=at(0), reason="skipped_overlap")
+    assert run_details(RunRecord(run=skipped, input=run_input()))["attempts"] == []
+
+
+def at(seconds: int) -> datetime:
+    """Give a moment so many seconds after the run was recorded."""
+    return MOMENT + timedelta(seconds=seconds)
+
+
+def shown_at(seconds: int) -> str:
+    """Give it as it is shown."""
+    return to_text(at(seconds))
