@@ -6,12 +6,12 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from zentrigger.errors import BusyError, InvalidRequestError, ZentriggerError
+from zentrigger.errors import BusyError, IdempotencyClashError, InvalidRequestError, ZentriggerError
 from zentrigger.events import S3Arrival, ScheduleFired
 from zentrigger.observability import logger
 from zentrigger.run_requests import RunRequest
-from zentrigger.run_store import SKIPPED, Creation
-from zentrigger.runs import Source
+from zentrigger.run_store import Creation
+from zentrigger.runs import SKIPPED, Source
 from zentrigger.submit import run_id_for_event
 from zentrigger.timestamps import now
 from zentrigger.triggers import Receipt, Trigger, concerns, concurrency_of, fields_of, render
@@ -98,6 +98,9 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
     except BusyError:
         # Nothing was written: the event comes again.
         raise
+    except IdempotencyClashError as error:
+        # The trigger was edited between two deliveries: the first one's run is what the event started.
+        return receipt.model_copy(update={"outcome": "duplicate", "run_id": error.run_id})
     except InvalidRequestError as error:
         wrong = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in error.problems)
         return receipt.model_copy(update={"outcome": "rejected", "detail": wrong})

@@ -13,6 +13,7 @@ from zentrigger.retries import Failure, Kind
 from zentrigger.runs import Run, RunStatus
 
 _SIGNALS = 128
+_HIGHEST_SIGNAL = 64
 _TEMPORARY_EXITS = frozenset({69, 75})
 """The runner's exit codes for services that did not answer (sysexits.h: EX_UNAVAILABLE, EX_TEMPFAIL)."""
 
@@ -21,10 +22,15 @@ _NO_EGRESS = re.compile(
     r"|connection (?:refused|reset|timed out)|connection issue|RequestError: send request failed|no such host",
     re.IGNORECASE,
 )
-_PASSING_PULL = re.compile(r"toomanyrequests|rate limit|\b50[0-9]\b|unexpected EOF|TLS handshake", re.IGNORECASE)
+_PASSING = re.compile(
+    r"toomanyrequests|rate limit|throttl|\b50[0-9]\b|InternalServiceError|InternalError|internal error|unexpected EOF"
+    r"|TLS handshake",
+    re.IGNORECASE,
+)
+_PREFIX = "unable to pull secrets or registry auth:"
 _SECRET = re.compile(r"secret|ssm|parameter store", re.IGNORECASE)
 _CAPACITY = re.compile(r"capacity is unavailable|insufficient capacity", re.IGNORECASE)
-_NETWORK_INTERFACE = re.compile(r"network interface", re.IGNORECASE)
+_PROVISIONING = re.compile(r"network interface|provisioning|InternalError|internal error", re.IGNORECASE)
 
 
 def diagnose(run: Run, task: TaskState) -> Failure:
@@ -87,7 +93,7 @@ def _failed_to_start(task: TaskState) -> Failure | None:
         return _image_pull(said)
     if "ResourceInitializationError" in said:
         return _initialization(said)
-    kind: Kind = "infrastructure" if _NETWORK_INTERFACE.search(said) or _NO_EGRESS.search(said) else "permanent"
+    kind: Kind = "infrastructure" if _PROVISIONING.search(said) or _NO_EGRESS.search(said) else "permanent"
     return Failure("task_failed_to_start", f"ECS could not start the task: {said}", kind)
 
 
@@ -96,7 +102,7 @@ def _image_pull(said: str) -> Failure:
         return Failure("image_pull_failed", f"The image is larger than the task's disk: {said}", "permanent")
     if _NO_EGRESS.search(said):
         return _no_egress(said)
-    passing = _PASSING_PULL.search(said) is not None
+    passing = _PASSING.search(said) is not None
     return Failure(
         "image_pull_failed",
         f"Check that the image exists, for this architecture, and that the task's execution role may pull it: {said}",
@@ -107,7 +113,13 @@ def _image_pull(said: str) -> Failure:
 def _initialization(said: str) -> Failure:
     if _NO_EGRESS.search(said):
         return _no_egress(said)
-    if _SECRET.search(said):
+    if _PASSING.search(said):
+        return Failure("task_failed_to_start", f"AWS could not prepare the task: {said}", "infrastructure")
+    # What stands before it names secrets, whatever it was.
+    cause = said.partition(_PREFIX)[2] or said
+    if "ecr:" in cause or "ecr registry auth" in cause:
+        return _image_pull(said)
+    if _SECRET.search(cause):
         return Failure(
             "secrets_unreadable",
             "Check that the snapshot's secrets exist and are among the stack's PipelineSecretArns, and check"
@@ -160,7 +172,7 @@ def _no_exit_code(task: TaskState) -> Failure | None:
 
 def _signal(run: Run, task: TaskState) -> Failure | None:
     code = _exit_code(task)
-    if code is None or code <= _SIGNALS:
+    if code is None or not _SIGNALS < code <= _SIGNALS + _HIGHEST_SIGNAL:
         return None
     return Failure(
         "task_killed",
@@ -181,10 +193,12 @@ def _not_claimed(run: Run, task: TaskState) -> Failure | None:
 
 
 def _result_missing(task: TaskState) -> Failure:
+    code = _exit_code(task)
     return Failure(
         "result_missing",
-        f"The task ended with exit code {_exit_code(task)} and left no report: {_said(task)} See the run's logs.",
-        "pipeline",
+        f"The task ended with exit code {code} and left no report: {_said(task)} See the run's logs.",
+        # Then the runner could not reach the record.
+        "infrastructure" if code in _TEMPORARY_EXITS else "pipeline",
     )
 
 

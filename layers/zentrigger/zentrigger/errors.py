@@ -59,9 +59,13 @@ class InvalidRequestError(ZentriggerError):
 
 
 class IdempotencyClashError(ZentriggerError):
-    """An idempotency key was used before, for another request."""
+    """An idempotency key was used before, for another request, whose run is `run_id`."""
 
     title = "The idempotency key is taken"
+
+    def __init__(self, detail: str, run_id: str) -> None:
+        super().__init__(detail)
+        self.run_id = run_id
 
 
 class UnauthorizedError(ZentriggerError):

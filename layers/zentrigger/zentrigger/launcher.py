@@ -15,22 +15,32 @@ if TYPE_CHECKING:
 _TRANSIENT_CODES = frozenset(
     {
         "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidSignatureException",
         "LimitExceededException",
+        "RequestExpired",
         "RequestLimitExceeded",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "UnrecognizedClientException",
     }
 )
+"""Errors that say nothing of the request itself: too many calls, or credentials and clocks out of step for a moment."""
+
 _TRANSIENT_WORDS = (
-    "capacity",
-    "resource:",
-    "throttl",
-    "rate exceeded",
+    "capacity is unavailable",
+    "insufficient capacity",
     "limit on the number of tasks",
-    "vcpu",
+    "rate exceeded",
     "temporarily",
+    "throttl",
+    "vcpu",
 )
+"""Of ECS's own sentences, and none that the name of a policy, a cluster or a provider in a sentence could hold."""
+
+_NO_ROOM = "RESOURCE:"
+"""What a reason in `failures` begins with where a resource is lacking (AWS: "API failures messages")."""
 
 
 class EcsLauncher:
@@ -59,7 +69,10 @@ class EcsLauncher:
         ]
         if not failures:
             return Unknown("RunTask answered with neither a task nor a failure")
-        return replace(_refused("; ".join(failures), code=""), for_good=True)
+        refused = _refused("; ".join(failures), code="")
+        if any(failure.startswith(_NO_ROOM) for failure in failures):
+            refused = replace(refused, transient=True, reason="capacity")
+        return replace(refused, for_good=True)
 
     def find(self, started_by: str) -> str | None:
         """Give the ARN of the live task that carries this `startedBy`, or None.
@@ -72,13 +85,19 @@ class EcsLauncher:
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskState | None]:
         """Give the state of up to 100 tasks; None for one that ECS does not know (it forgets an hour after the end).
 
-        A task of another cluster (one that the stack had before) is not known; asking for it would fail the whole call.
+        Each is asked for in its own cluster, which may be one that the stack had before.
         """
         states: dict[str, TaskState | None] = {}
-        own = [arn for arn in task_arns if arn.split("/")[-2:-1] == [self._cluster]]
-        states |= dict.fromkeys(set(task_arns) - set(own))
-        if own:
-            answer = self._client.describe_tasks(cluster=self._cluster, tasks=own)
+        for cluster in sorted({_cluster_of(arn) for arn in task_arns}):
+            asked = [arn for arn in task_arns if _cluster_of(arn) == cluster]
+            try:
+                answer = self._client.describe_tasks(cluster=cluster, tasks=asked)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ClusterNotFoundException":
+                    raise
+                # A cluster is deleted only when no task runs in it.
+                states |= dict.fromkeys(asked)
+                continue
             states |= {failure["arn"]: None for failure in answer["failures"] if failure["reason"] == "MISSING"}
             states |= {task["taskArn"]: task_state(task) for task in answer["tasks"]}
         return states
@@ -86,10 +105,15 @@ class EcsLauncher:
     def stop(self, task_arn: str, reason: str) -> None:
         """Ask ECS to stop a task. A task that ECS no longer knows is stopped already."""
         try:
-            self._client.stop_task(cluster=self._cluster, task=task_arn, reason=reason)
+            self._client.stop_task(cluster=_cluster_of(task_arn), task=task_arn, reason=reason)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidParameterException":
+            if error.response["Error"]["Code"] not in ("ClusterNotFoundException", "InvalidParameterException"):
                 raise
+
+
+def _cluster_of(task_arn: str) -> str:
+    """Give the name of a task's cluster: `arn:…:task/<cluster>/<id>`."""
+    return task_arn.split("/")[-2]
 
 
 def _from_error(error: ClientError) -> LaunchAnswer:
@@ -110,14 +134,15 @@ def _from_error(error: ClientError) -> LaunchAnswer:
 def _refused(message: str, code: str) -> Refused:
     lowered = message.lower()
     said = f"ECS refused to start the task: {code + ': ' if code else ''}{message}"
-    if any(word in lowered for word in _TRANSIENT_WORDS):
-        return Refused(transient=True, reason="capacity", message=said)
+    # First the code: a sentence on what is not permitted names anything.
     if code == "AccessDeniedException":
         return Refused(
             transient=False,
             reason="launch_not_permitted",
             message=f"{said} Allow ecs:RunTask and iam:PassRole to the role of the function that launches.",
         )
+    if any(word in lowered for word in _TRANSIENT_WORDS):
+        return Refused(transient=True, reason="capacity", message=said)
     return Refused(
         transient=False,
         reason="launch_refused",

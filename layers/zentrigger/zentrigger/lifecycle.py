@@ -112,7 +112,7 @@ def decide(run: Run, now: datetime) -> Decision | None:  # noqa: PLR0911 - one r
         return Announce() if run.announced_at is None else None
     if run.status == RunStatus.QUEUED:
         if run.cancel_requested_at:
-            return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before it started.")
+            return _cancelled_waiting(run)
         return StartWaiting() if run.not_before is None or run.not_before <= now else None
     if run.report is not None and not _waits_for_cause(run):
         return _reported_end(run, now)
@@ -275,16 +275,26 @@ def _after(run: Run, failure: Failure, now: datetime, timings: Timings | None = 
     """Give the next attempt, if a budget pays for one, else the run's end."""
     budget = budget_for(failure, run.spent, policy=run.retry, spot=run.spot)
     if budget is None:
-        return End(RunStatus.FAILED, failure.reason, failure.message, timings)
+        given_up = f" This was attempt {run.attempt}, and the last." if run.attempt > 1 else ""
+        return End(RunStatus.FAILED, failure.reason, f"{failure.message or ''}{given_up}" or None, timings)
     pause = backoff(budget, run.spent, run.retry, seed=f"{run.run_id}/{run.attempt}")
     return NextAttempt(failure, budget, now + pause, timings)
+
+
+def _cancelled_waiting(run: Run) -> End:
+    if run.attempt == 1:
+        return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before it started.")
+    before = f"Attempt {run.attempt - 1} had failed; see `attempts`."
+    return End(
+        RunStatus.CANCELLED, "cancelled", f"The run was cancelled before attempt {run.attempt} started. {before}"
+    )
 
 
 def _refused_end(run: Run, now: datetime) -> Decision:
     if run.refusal is None:
         raise ValueError("the run's launch was not refused")
     if run.cancel_requested_at:
-        return End(RunStatus.CANCELLED, "cancelled", "The run was cancelled before it started.")
+        return _cancelled_waiting(run)
     if run.refusal.transient:
         return Requeue(now + launch_backoff(run.launch, seed=run.started_by))
     return End(RunStatus.FAILED, run.refusal.reason, run.refusal.message)

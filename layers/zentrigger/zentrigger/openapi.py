@@ -67,7 +67,7 @@ def _operation(operation: Operation) -> Json:
         ],
         "responses": {
             str(operation.answer): _answer(operation, operation.answer, operation.answers),
-            **{str(status): _answer(operation, status, HTTPStatus(status).phrase) for status in operation.errors},
+            **{str(status): _answer(operation, status, HTTPStatus(status).phrase) for status in operation.all_errors},
         },
     }
     if operation.scope:

@@ -88,7 +88,8 @@ class Reconciler:
         if current is None:
             return
         # A slot was given back, or somebody waits. Before the announcement, which needs a service that may be down.
-        if current.status.final or current.status == RunStatus.QUEUED:
+        freed = current.status.final and current.announced_at is None
+        if freed or current.status == RunStatus.QUEUED:
             self.starter.start_waiting(also=current if current.status == RunStatus.QUEUED else None, in_time=in_time)
         self.carry_out(current, decide(current, self._clock()))
 

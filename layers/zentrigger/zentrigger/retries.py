@@ -31,16 +31,17 @@ class RetryPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_attempts: Annotated[StrictInt, Field(ge=1, le=MAX_ATTEMPTS)] = Field(
-        description="How many attempts there are at most, the first one included."
+        description="How many attempts there are at most, the first one included. What infrastructure does before the"
+        " pipeline begins, or to a run with `spot`, is repeated on a budget of its own."
     )
     backoff_seconds: Annotated[StrictInt, Field(ge=0, le=3600)] = Field(
         default=60, description="The pause before the second attempt; each further one is twice as long, 1 h at most."
     )
-    on: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+    on: tuple[Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")], ...] = Field(
         default=(),
         max_length=20,
-        description="Only for these: exceptions' class names, with or without their module, or a run's reasons."
-        " Without it, for every failure that the next attempt need not meet again.",
+        description="Only for these: exceptions' class names, with or without their module (`ConnectionError`), or"
+        " reasons of runs (`timed_out`). Without it, for every failure that the next attempt need not meet again.",
     )
 
 
@@ -67,16 +68,16 @@ def budget_for(failure: Failure, spent: Spent, *, policy: RetryPolicy | None, sp
     """Say which budget pays for another attempt after a failure; None: there is none.
 
     What infrastructure did before a task had claimed the attempt is always repeated, for no line of the pipeline has
-    run. After the claim it is only if the run said that its pipeline may be repeated: by `retry` or by `spot`.
+    run; so is what it did to a run on Spot, which said that its pipeline may be repeated. All else that happens after
+    the claim is repeated only by `retry`, which says how often the pipeline may begin.
     """
-    may_repeat = policy is not None or spot
-    if failure.kind == "infrastructure" and (not spent.claimed or may_repeat):
+    if failure.kind == "infrastructure" and (spot or not spent.claimed):
         return "infrastructure" if spent.infrastructure_retries < INFRASTRUCTURE_RETRIES else None
-    if policy is None or spent.pipeline_retries + 1 >= policy.max_attempts:
+    if policy is None or not spent.claimed or spent.pipeline_retries + 1 >= policy.max_attempts:
         return None
     # Named failures are repeated even if they look permanent: the caller knows the pipeline.
-    repeat = _named(failure, policy.on) if policy.on else failure.kind == "pipeline"
-    return "pipeline" if repeat and spent.claimed else None
+    repeat = _named(failure, policy.on) if policy.on else failure.kind != "permanent"
+    return "pipeline" if repeat else None
 
 
 def _named(failure: Failure, names: tuple[str, ...]) -> bool:

@@ -28,7 +28,7 @@ from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
 from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
-from zentrigger.runs import LEGAL_MOVES, Attempt, Overdue, Refusal, Run, RunInput, RunStatus, Timings
+from zentrigger.runs import LEGAL_MOVES, SKIPPED, Attempt, Overdue, Refusal, Run, RunInput, RunStatus, Timings
 from zentrigger.timestamps import now, to_text
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS = 30
 """What a caller is told to wait when the queue is full; a training run takes minutes, so sooner is no use."""
-
-SKIPPED = "skipped_overlap"
-"""Reason of a run that was recorded and never started, for its concurrency key was taken."""
 
 _READ_AT_ONCE = 200
 """Heads on a page: waiting runs are often looked at for one or two that may start."""

@@ -21,6 +21,10 @@ START_TIMEOUT_SECONDS = 20 * 60
 """A task that claims nothing within it is stopped: a large image takes a minute or two, and Fargate may hang."""
 
 
+SKIPPED = "skipped_overlap"
+"""Reason of a run that was recorded and never started, for its concurrency key was taken."""
+
+
 class RunStatus(StrEnum):
     """Where a run stands. Six words, never more; detail goes into `reason` and `message`."""
 

@@ -332,5 +332,5 @@ def _same(run: Run, request_hash: str) -> Creation:
 
 def _clash(run: Run) -> IdempotencyClashError:
     return IdempotencyClashError(
-        f"This idempotency key was used for another request, whose run is {run.run_id}. Use a new key."
+        f"This idempotency key was used for another request, whose run is {run.run_id}. Use a new key.", run.run_id
     )

@@ -9,6 +9,7 @@ from zentrigger.capacity_store import CapacityStore
 from zentrigger.events import TaskState
 from zentrigger.lifecycle import (
     Decision,
+    StartWaiting,
     StopTask,
     decide,
     decide_missing,
@@ -151,7 +152,8 @@ class Sweep:
         # The index may be behind: what is acted on is the head as it stands.
         current = self._runs.head(run.run_id)
         decision = self._decision(current, states, beats) if current else None
-        if current is None or decision is None:
+        if current is None or decision is None or isinstance(decision, StartWaiting):
+            # One that waits by now is started with all that wait, which is said as such.
             return
         did = type(decision).__name__
         report.acted[did] = report.acted.get(did, 0) + 1

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
@@ -128,15 +128,20 @@ def test_a_refused_repetition_says_nothing_of_the_first_send() -> None:
         assert records.record_refusal.call_count == kept
 
 
-def test_tasks_of_another_cluster_are_not_asked_for() -> None:
-    """ECS would refuse the whole call for one of them."""
+def test_each_task_is_asked_for_in_its_own_cluster() -> None:
+    """A stack may have had another before; one that is deleted has no tasks."""
     client = Mock()
     own, gone, foreign = (f"arn:aws:ecs:r:1:task/{name}" for name in ("c/1", "c/2", "old/3"))
     task = {"taskArn": own, "lastStatus": "RUNNING"}
-    client.describe_tasks.return_value = {"tasks": [task], "failures": [{"arn": gone, "reason": "MISSING"}]}
+    deleted = ClientError({"Error": {"Code": "ClusterNotFoundException"}}, "DescribeTasks")
+    answer = {"tasks": [task], "failures": [{"arn": gone, "reason": "MISSING"}]}
+    client.describe_tasks.side_effect = [answer, deleted]
 
     states = EcsLauncher("c", client, Mock()).describe([own, gone, foreign])
 
-    client.describe_tasks.assert_called_once_with(cluster="c", tasks=[own, gone])
+    assert client.describe_tasks.call_args_list == [
+        call(cluster="c", tasks=[own, gone]),
+        call(cluster="old", tasks=[foreign]),
+    ]
     assert states[own] is not None
     assert (states[gone], states[foreign]) == (None, None)

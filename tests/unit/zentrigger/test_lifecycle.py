@@ -285,20 +285,12 @@ def test_what_another_attempt_would_meet_again_is_not_repeated_unless_it_was_nam
         ({"status": "starting", "infrastructure_retries": 3}, False),
         ({"status": "running", "claimed_by": TASK}, False),
         ({"status": "running", "claimed_by": TASK, "spot": True}, True),
-        ({"status": "running", "claimed_by": TASK, "retry": RetryPolicy(max_attempts=1)}, True),
-        (
-            {
-                "status": "running",
-                "claimed_by": TASK,
-                "retry": RetryPolicy(max_attempts=9),
-                "infrastructure_retries": 3,
-            },
-            False,
-        ),
+        ({"status": "running", "claimed_by": TASK, "retry": RetryPolicy(max_attempts=1)}, False),
+        ({"status": "running", "claimed_by": TASK, "spot": True, "infrastructure_retries": 3}, False),
     ],
 )
 def test_what_infrastructure_did_is_repeated_on_a_budget_of_its_own(values: dict[str, Any], again: bool) -> None:
-    """Before the claim always; after it only if the run said that its pipeline may be repeated."""
+    """Before the claim always; after it only if the run is one on Spot."""
     standing = run(task_arn=TASK, **values)
     task = stopped_task(standing, stop_code="InfrastructureHealth", exit_code=None)
 
@@ -408,3 +400,35 @@ def test_a_stop_without_effect_is_late() -> None:
     assert stop_is_late(standing, MOMENT + STOP_IS_LATE_AFTER)
     assert not stop_is_late(run(status="running", task_arn=TASK), MOMENT + timedelta(days=1))
     assert not stop_is_late(run(status="queued", cancel_requested_at=MOMENT), MOMENT + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("retry", "spent", "again"),
+    [
+        (RetryPolicy(max_attempts=2), 0, True),
+        (RetryPolicy(max_attempts=2), 1, False),
+        (RetryPolicy(max_attempts=2, on=("ValueError",)), 0, False),
+        (RetryPolicy(max_attempts=2, on=("infrastructure",)), 0, True),
+    ],
+)
+def test_a_pipeline_that_infrastructure_ended_begins_as_often_as_was_asked(
+    retry: RetryPolicy, spent: int, again: bool
+) -> None:
+    """Who says how many attempts there are at most, and for what, means it, whoever is to blame."""
+    standing = run(status="running", task_arn=TASK, claimed_by=TASK, retry=retry, pipeline_retries=spent)
+
+    decision = decide_stopped(standing, stopped_task(standing, exit_code=None), MOMENT)
+
+    assert isinstance(decision, NextAttempt) == again
+    assert not isinstance(decision, NextAttempt) or decision.budget == "pipeline"
+
+
+def test_the_end_says_what_came_before() -> None:
+    """Whoever reads only the last sentence learns that the pipeline had begun before."""
+    waiting = decide(run(status="queued", attempt=2, cancel_requested_at=MOMENT), MOMENT)
+    given_up = decide(failing(attempt=3), MOMENT)
+
+    assert isinstance(waiting, End)
+    assert waiting.message == "The run was cancelled before attempt 2 started. Attempt 1 had failed; see `attempts`."
+    assert isinstance(given_up, End)
+    assert given_up.message == "no This was attempt 3, and the last."

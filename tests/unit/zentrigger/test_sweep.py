@@ -57,6 +57,15 @@ def test_the_sweep_acts_on_the_head_as_it_stands_not_as_the_index_shows_it() -> 
     assert bench.ended() == [(stale.run_id, RunStatus.SUCCEEDED, None)]
 
 
+def test_a_run_that_waits_by_now_was_not_repaired() -> None:
+    """Somebody else sent it back to waiting meanwhile; all that is left to do is to start it."""
+    stale = run(status="running", task_arn=TASK, claimed_by=TASK, report=Verdict(outcome="failed"))
+    bench = Bench(stale)
+    bench.runs.head.side_effect = lambda _id: run(status="queued", run_id=stale.run_id, attempt=2)
+
+    assert bench.sweep().acted == {}
+
+
 @pytest.mark.parametrize(("age", "ended"), [(timedelta(seconds=20), 0), (timedelta(hours=1), 1)])
 def test_a_task_that_beats_is_not_lost(age: timedelta, ended: int) -> None:
     """One MISSING from DescribeTasks does not end a healthy run."""
