@@ -31,11 +31,11 @@ def is_local(uri: str) -> bool:
 
 
 class ArtifactCopies:
-    """Copies to `s3://bucket/runs/<run id>/<attempt>/<step>/<output>/`; without a bucket nothing is copied."""
+    """Copies to `s3://bucket/runs/<run id>/<task id>/<step>/<output>/`; without a bucket nothing is copied."""
 
-    def __init__(self, bucket: str | None, *, run_id: str, attempt: int, room: int = MAX_COPIED_BYTES) -> None:
+    def __init__(self, bucket: str | None, *, run_id: str, execution: str, room: int = MAX_COPIED_BYTES) -> None:
         self._bucket = bucket
-        self._prefix = f"runs/{run_id}/{attempt}"
+        self._prefix = f"runs/{run_id}/{execution}"
         self._room = room
         self._client: S3Client | None = None
 

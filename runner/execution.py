@@ -72,8 +72,8 @@ def prepare(assignment: Assignment, stack: Stack) -> tuple[Start, tuple[str, ...
 
 
 def run_name(assignment: Assignment) -> str:
-    """Give the name of the ZenML run, unique for each attempt: ZenML refuses one that was there before."""
-    return f"{assignment.pipeline}-{assignment.run_id}-{assignment.attempt}"
+    """Give the name of the ZenML run, unique for each execution: ZenML refuses one that was there before."""
+    return f"{assignment.pipeline}-{assignment.run_id}-{assignment.attempt}-{assignment.execution}"
 
 
 def _run(start: Start, planned: tuple[str, ...], assignment: Assignment, tell: Callable[[Progress], None]) -> Report:
@@ -92,7 +92,7 @@ def _run(start: Start, planned: tuple[str, ...], assignment: Assignment, tell: C
     if run.status != ExecutionStatus.COMPLETED:
         return _failure(RuntimeError(f"ZenML ended the run as {run.status.value}."), run, planned)
     told = _told(run, planned)
-    copies = ArtifactCopies(os.environ.get("ARTIFACT_BUCKET"), run_id=assignment.run_id, attempt=assignment.attempt)
+    copies = ArtifactCopies(os.environ.get("ARTIFACT_BUCKET"), run_id=assignment.run_id, execution=assignment.execution)
     try:
         return Report(outcome="succeeded", outputs=collect(run, copies), **told)
     except ArtifactCopyError as error:

@@ -153,7 +153,7 @@ def test_a_snapshot_of_the_server_is_run(zenml_server: ZenmlServer, tmp_path: Pa
     assert report.outcome == "succeeded", run.log[-4000:]
     assert [output.value for output in report.outputs] == [[0, 1, 2, 3], 6]
     there = zenml_server.call("GET", f"/runs/{report.zenml_run_id}", params={"hydrate": True})
-    assert there["name"] == f"adding_pipeline-{RUN_ID}-1"
+    assert there["name"] == f"adding_pipeline-{RUN_ID}-1-t"
     assert {tag["name"] for tag in there["resources"]["tags"]} == {"mine", "zentrigger", f"zentrigger:{RUN_ID}"}
     assert there["resources"]["source_snapshot"]["id"] == snapshot_id
     assert zenml_server.steps(str(report.zenml_run_id)) == {"draw": "completed", "add": "completed"}

@@ -47,7 +47,12 @@ class AttemptStore(RunReader):
                 raise NotClaimableError(f"attempt {attempt} is not the current one, which is {run.attempt}")
             self._claim(run, task_arn, timings)
         return Assignment(
-            run_id=run_id, attempt=attempt, pipeline=run.pipeline, snapshot=run.snapshot, **record.input.model_dump()
+            run_id=run_id,
+            attempt=attempt,
+            pipeline=run.pipeline,
+            snapshot=run.snapshot,
+            execution=task_arn.rsplit("/", 1)[-1],
+            **record.input.model_dump(),
         )
 
     def _claim(self, run: Run, task_arn: str, timings: Timings | None) -> None:

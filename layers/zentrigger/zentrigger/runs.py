@@ -170,6 +170,8 @@ class Assignment(RunInput):
     attempt: int
     pipeline: str
     snapshot: str
+    execution: str
+    """What no other execution has, of this run or of one that had its id before its record expired: the task's id."""
 
 
 class Timings(Record):

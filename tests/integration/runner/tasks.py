@@ -24,7 +24,15 @@ class Task:
 
     def start(self, source: str | None = "", *, command: tuple[str, ...] = (), **assignment: object) -> None:
         """Start the task on an assignment; with `command`, another child in place of the real one."""
-        told = {"run_id": RUN_ID, "attempt": 1, "pipeline": "p", "snapshot": "p:1", "source": source, **assignment}
+        told = {
+            "run_id": RUN_ID,
+            "attempt": 1,
+            "execution": "t",
+            "pipeline": "p",
+            "snapshot": "p:1",
+            "source": source,
+            **assignment,
+        }
         (self.folder / "assignment.json").write_text(Assignment.model_validate(told).model_dump_json())
         with (self.folder / "stdout").open("wb") as output:
             self.process = subprocess.Popen(

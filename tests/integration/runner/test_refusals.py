@@ -15,7 +15,15 @@ pytestmark = pytest.mark.usefixtures("user_project")
 def refused(source: str, **assignment: object) -> str:
     """Give the message with which an assignment is refused."""
     told = Assignment.model_validate(
-        {"run_id": "r", "attempt": 1, "pipeline": "p", "snapshot": "p:1", "source": source, **assignment}
+        {
+            "run_id": "r",
+            "attempt": 1,
+            "execution": "t",
+            "pipeline": "p",
+            "snapshot": "p:1",
+            "source": source,
+            **assignment,
+        }
     )
     with pytest.raises(Refused) as refusal:
         prepare(load_pipeline(source).copy(), told, run_configuration(told, lasting=True))
@@ -87,7 +95,7 @@ def test_what_the_code_configures_may_be_given_again_as_json() -> None:
     """A default that was filled in is no second value: a list for a tuple. Another value is."""
     pipeline = load_pipeline("hard_cases:shaped_pipeline").copy()
     parameters = {"pair": [2, "b"], "day": "2020-02-29"}
-    told = Assignment(run_id="r", attempt=1, pipeline="p", snapshot="p:1", parameters=parameters)
+    told = Assignment(run_id="r", attempt=1, execution="t", pipeline="p", snapshot="p:1", parameters=parameters)
     assert prepare(pipeline, told, run_configuration(told, lasting=True)) == ("describe",)
     assert arguments(pipeline, parameters) == {"day": "2020-02-29"}
     message = refused("hard_cases:shaped_pipeline", parameters={"pair": [2, "c"]})
@@ -99,7 +107,13 @@ def test_what_the_code_passes_to_a_step_may_be_given_again_as_json() -> None:
     pipeline = load_pipeline("hard_cases:shaped_pipeline").copy()
     steps: dict[str, dict[str, object]] = {"describe": {"pair": [2, "b"], "day": "2020-02-29", "size": 3}}
     told = Assignment(
-        run_id="r", attempt=1, pipeline="p", snapshot="p:1", parameters={"day": "2020-02-29"}, steps=steps
+        run_id="r",
+        attempt=1,
+        execution="t",
+        pipeline="p",
+        snapshot="p:1",
+        parameters={"day": "2020-02-29"},
+        steps=steps,
     )
     configuration = run_configuration(told, lasting=True)
     prepare(pipeline, told, configuration)
@@ -130,7 +144,12 @@ def test_a_placeholder_in_the_pipelines_own_default_is_its_authors() -> None:
     """The default is given like any other parameter."""
     pipeline = load_pipeline("hard_cases:shaped_pipeline").copy()
     told = Assignment(
-        run_id="r", attempt=1, pipeline="p", snapshot="p:1", parameters={"folder": "${HOME}", "day": "2020-02-29"}
+        run_id="r",
+        attempt=1,
+        execution="t",
+        pipeline="p",
+        snapshot="p:1",
+        parameters={"folder": "${HOME}", "day": "2020-02-29"},
     )
     assert prepare(pipeline, told, run_configuration(told, lasting=True)) == ("describe",)
     assert "parameters.folder holds" in refused("hard_cases:shaped_pipeline", parameters={"folder": "${PATH}"})

@@ -82,7 +82,7 @@ def test_a_stored_snapshot_is_run_with_other_parameters_each_time(make_task: Cal
     assert [(step.name, step.status) for step in first.steps] == [("first", "completed"), ("scale", "completed")]
     waiting = [told for told in task.progress if told.steps]
     assert [step.name for step in waiting[0].steps] == ["first", "scale"]
-    name = f"scaling_pipeline-{RUN_ID}-1"
+    name = f"scaling_pipeline-{RUN_ID}-1-t"
     assert store.run(name) == ("completed", "second", "nightly")
     assert store.tags(name) == {"of the snapshot", "mine", "zentrigger", f"zentrigger:{RUN_ID}"}
 
@@ -91,7 +91,7 @@ def test_a_stored_snapshot_is_run_with_other_parameters_each_time(make_task: Cal
 
     assert outputs(second) == {"output": 1, "scaled": 6}
     assert second.zenml_run_id != first.zenml_run_id
-    assert store.run(f"scaling_pipeline-{RUN_ID}-2") == ("completed", "default", "nightly")
+    assert store.run(f"scaling_pipeline-{RUN_ID}-2-t") == ("completed", "default", "nightly")
 
     dynamic = task.run(
         source=None,
@@ -130,7 +130,15 @@ class Snapshot:
 def refusal(snapshot: Any, **assignment: Any) -> Refused:
     """Give the refusal of a run of a snapshot."""
     told = Assignment.model_validate(
-        {"run_id": "r", "attempt": 1, "pipeline": "p", "snapshot": "p:1", "zenml_snapshot": "s", **assignment}
+        {
+            "run_id": "r",
+            "attempt": 1,
+            "execution": "t",
+            "pipeline": "p",
+            "snapshot": "p:1",
+            "zenml_snapshot": "s",
+            **assignment,
+        }
     )
     with pytest.raises(Refused) as refused:
         stored_snapshot.prepare(snapshot, told, run_configuration(told, lasting=True))
@@ -163,7 +171,7 @@ def test_everything_that_a_stored_snapshot_does_not_take_is_refused_at_once() ->
 @pytest.mark.usefixtures("user_project")
 def test_what_was_compiled_into_it_may_be_given_again() -> None:
     """As JSON has it: a default that was filled in."""
-    told = Assignment(run_id="r", attempt=1, pipeline="p", snapshot="p:1", parameters={"pair": [1, 2]})
+    told = Assignment(run_id="r", attempt=1, execution="t", pipeline="p", snapshot="p:1", parameters={"pair": [1, 2]})
     snapshot: Any = Snapshot()
     assert stored_snapshot.prepare(snapshot, told, run_configuration(told, lasting=True)) == ("first", "scale")
 

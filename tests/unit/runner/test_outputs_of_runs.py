@@ -43,7 +43,7 @@ def test_what_is_no_json_is_kept_as_an_artifact(content: bytes) -> None:
 
 def test_without_a_bucket_nothing_is_copied() -> None:
     """There is no URI that would outlive the task."""
-    assert ArtifactCopies(None, run_id="r", attempt=1).copy("/stores/a", step="s", output="o") is None
+    assert ArtifactCopies(None, run_id="r", execution="t").copy("/stores/a", step="s", output="o") is None
 
 
 @pytest.mark.parametrize(

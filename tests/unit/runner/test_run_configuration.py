@@ -21,7 +21,15 @@ def configured(*, lasting: bool = True, **assignment: Any) -> RunConfiguration:
 def made(**assignment: Any) -> Assignment:
     """Make an assignment."""
     return Assignment.model_validate(
-        {"run_id": "r", "attempt": 1, "pipeline": "p", "snapshot": "p:1", "source": "m:p", **assignment}
+        {
+            "run_id": "r",
+            "attempt": 1,
+            "execution": "t",
+            "pipeline": "p",
+            "snapshot": "p:1",
+            "source": "m:p",
+            **assignment,
+        }
     )
 
 

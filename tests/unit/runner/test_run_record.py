@@ -13,7 +13,7 @@ from zentrigger.timestamps import now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ASSIGNMENT = Assignment(run_id="r", attempt=1, pipeline="p", snapshot="p:1", source="m:p")
+ASSIGNMENT = Assignment(run_id="r", attempt=1, execution="t", pipeline="p", snapshot="p:1", source="m:p")
 SUCCESS = Report(outcome="succeeded", outputs=(Output(name="o", value=1),))
 
 
