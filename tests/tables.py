@@ -1,5 +1,6 @@
 """The tables as template.yaml has them: one truth for keys and indexes, for the stack and for the tests."""
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 MADE_FROM = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
 
 
+@cache
 def template() -> dict[str, Any]:
-    """Give template.yaml, with its intrinsic functions as they are written."""
+    """Give template.yaml, with its intrinsic functions as they are written; read once, for it is not quick."""
     parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text("utf-8"))
     return parsed
 

@@ -43,7 +43,9 @@ def running() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["java", f"-Djava.library.path={JARS}", "-cp", f"{JARS}/*", MAIN_CLASS, "-inMemory", "-port", str(port)]
+    # It lives for a minute or two: the second compiler would cost more than it brings.
+    java = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Djava.library.path={JARS}", "-cp", f"{JARS}/*"]
+    command = [*java, MAIN_CLASS, "-inMemory", "-port", str(port)]
     # It leaves a metadata file in its working directory.
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=JARS) as server:
         try:

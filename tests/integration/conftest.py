@@ -40,10 +40,9 @@ def dynamodb_local_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def dynamodb_local(dynamodb_local_url: str) -> Iterator["DynamoDBClient"]:
-    """Give a client of DynamoDB Local, with the template's tables, empty."""
-    client = boto3.client(
+@pytest.fixture(scope="session")
+def _dynamodb_local_client(dynamodb_local_url: str) -> "DynamoDBClient":
+    client: DynamoDBClient = boto3.client(
         "dynamodb",
         endpoint_url=dynamodb_local_url,
         region_name=REGION,
@@ -51,18 +50,30 @@ def dynamodb_local(dynamodb_local_url: str) -> Iterator["DynamoDBClient"]:
         aws_secret_access_key="testing",
         config=Config(max_pool_connections=100),
     )
-    create_tables(client)
-    yield client
-    delete_tables(client)
+    return client
 
 
 @pytest.fixture
-def dynamodb_moto() -> Iterator["DynamoDBClient"]:
+def dynamodb_local(_dynamodb_local_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
+    """Give a client of DynamoDB Local, with the template's tables, empty."""
+    create_tables(_dynamodb_local_client)
+    yield _dynamodb_local_client
+    delete_tables(_dynamodb_local_client)
+
+
+@pytest.fixture(scope="session")
+def _dynamodb_moto_client() -> "DynamoDBClient":
+    with mock_aws():
+        client: DynamoDBClient = boto3.client("dynamodb", region_name=REGION)
+    return client
+
+
+@pytest.fixture
+def dynamodb_moto(_dynamodb_moto_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
     """Give a client of moto in this process, with the template's tables, empty. For one thread: moto is not atomic."""
     with mock_aws():
-        client = boto3.client("dynamodb", region_name=REGION)
-        create_tables(client)
-        yield client
+        create_tables(_dynamodb_moto_client)
+        yield _dynamodb_moto_client
 
 
 @pytest.fixture(params=["moto", pytest.param("dynamodb_local", marks=pytest.mark.dynamodb_local)])

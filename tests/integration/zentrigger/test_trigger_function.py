@@ -12,6 +12,8 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from local.client_faults import inject
+from local.faults import Faults
 from tests.factories import TASK, TRAINING, Runs, publication
 from tests.publishers import publisher
 from zentrigger import wiring
@@ -191,3 +193,71 @@ def test_without_ecs_nothing_is_recorded(function: Function, monkeypatch: pytest
     assert "ECS" in refused.body["detail"]
     assert function.call("post_run").body["run_id"] == done
     assert function.recorded == 1
+
+
+# ------------------------------------------------------------ a DynamoDB that takes no more
+
+
+@pytest.fixture
+def faults(function: Function, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """Give what happens to the function's calls of DynamoDB; nobody pauses before a call is made again."""
+    del function
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    faults = Faults()
+    inject(wiring.dynamodb(), faults)
+    return faults
+
+
+@pytest.mark.parametrize("fault", ["throttle", "throughput"])
+@pytest.mark.parametrize("action", ["GetItem", "TransactWriteItems"])
+def test_a_throttled_caller_is_told_to_come_back(function: Function, faults: Faults, action: str, fault: str) -> None:
+    """With 503 and a Retry-After, whichever call it was: of the key, the snapshot, or the run's own record."""
+    faults.always(f"dynamodb.{action}.{fault}")
+
+    refused = function.call("post_run")
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert refused.body["type"] == "urn:zentrigger:problem:busy"
+    assert "try again" in refused.body["detail"].lower()
+    faults.clear()
+    assert function.recorded == 0
+    assert function.call("post_run").status == 202
+
+
+def test_a_busy_store_records_nothing(function: Function, faults: Faults) -> None:
+    """Other transactions are in the way each time: the caller is told that, and that nothing was written."""
+    faults.always("dynamodb.conflict")
+
+    refused = function.call("post_run")
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert "Nothing was written" in refused.body["detail"]
+    faults.clear()
+    assert function.recorded == 0
+
+
+def test_a_recorded_run_is_accepted_though_its_task_could_not_be_kept(function: Function, faults: Faults) -> None:
+    """The sweep finds the task again; the caller is not made to ask for a second run."""
+    for fault in ("throttle", "lost_request", "server_error"):
+        faults.always(f"dynamodb.UpdateItem.{fault}")
+        answer = function.call("post_run", headers={"idempotency-key": fault})
+        assert answer.status == 202
+        assert function.call("post_run", headers={"idempotency-key": fault}).headers["idempotency-replayed"] == "true"
+        faults.clear()
+
+
+def test_a_cancel_that_meets_a_transaction_is_asked_again(function: Function, faults: Faults) -> None:
+    """The claim of the run's task is such a one; where DynamoDB takes no more, the caller comes back."""
+    run_id = function.call("post_run").body["run_id"]
+    path = {"path": ({"run_id": run_id}, f"/runs/{run_id}")}
+    faults.always("dynamodb.UpdateItem.throttle")
+    refused = function.call("delete_run", **path)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    faults.clear()
+    standing = function.runs.head(run_id)
+    assert standing is not None
+    assert standing.cancel_requested_at is None
+    faults.next("dynamodb.UpdateItem.conflict", 3)
+
+    assert function.call("delete_run", **path).status == 202
+    assert faults.counts["dynamodb.UpdateItem.conflict"] == 3
