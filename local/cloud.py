@@ -21,6 +21,7 @@ from local.endpoint import AwsEndpoint
 from local.errors import TemplateError
 from local.events import Clock, EventBus, read_rules, utc_now
 from local.faults import Faults
+from local.function_kills import FunctionKills
 from local.function_log import FunctionLog
 from local.functions import Functions, asynchronous_settings, deploy_functions
 from local.gateway import Gateway, read_stage
@@ -82,6 +83,8 @@ class Cloud:
     ports are taken if they are free, others if not (0: any). With `functions=False` nothing of the stack runs but
     tables, buckets, queues, event rules and ECS: for tests that run the handlers themselves. `container_runtime`
     replaces the processes that tasks are. `faults` may also be set while it runs, at the attribute of that name.
+    `clock` is what ECS, rules and schedules tell the time by. `function_prelude` is a script that each function's
+    process runs before it imports its handler.
     """
 
     def __init__(  # noqa: PLR0913 - settings, all by name, all with defaults
@@ -99,6 +102,7 @@ class Cloud:
         state_folder: Path | None = None,
         clock: Clock = utc_now,
         faults: Faults | None = None,
+        function_prelude: Path | None = None,
     ) -> None:
         self._template = template.resolve()
         self._parameters = dict(parameters or {})
@@ -110,6 +114,7 @@ class Cloud:
         self._container_runtime = container_runtime
         self._clock = clock
         self.faults = Faults() if faults is None else faults
+        self._function_prelude = function_prelude
         self._state_folder = (state_folder or self._template.parent / ".local").absolute()
         self._folder = self._state_folder / "instances" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(self):x}"
         self._closers: list[tuple[str, Callable[[], None]]] = []
@@ -149,6 +154,11 @@ class Cloud:
     def endpoint_url(self) -> str:
         """Where every AWS API answers."""
         return self._endpoint.url
+
+    @property
+    def endpoint(self) -> AwsEndpoint:
+        """What answers there: for tests that want to see what passes."""
+        return self._endpoint
 
     @property
     def outputs(self) -> Mapping[str, str]:
@@ -256,7 +266,9 @@ class Cloud:
                 clients=self.clients,
                 endpoint_url=self._endpoint.url,
                 log_folder=self.log_folder / "functions",
+                prelude=self._function_prelude,
             )
+            self._endpoint.kills = FunctionKills(self.faults, self.functions)
             self._closers.append(("The functions", self.functions.close))
         invoked = self.functions or self.recorded
         self._endpoint.functions = invoked

@@ -2,7 +2,8 @@
 
 What concerns tasks and task definitions goes to the ECS model, PutEvents to the event bus, Invoke to the functions;
 everything else is moto's. Signatures are not checked: the server listens on 127.0.0.1 only. Faults of DynamoDB and of
-PutEvents befall the stack's functions and tasks, not operators; those of ECS befall whoever calls it.
+PutEvents befall the stack's functions and tasks, not operators; those of ECS befall whoever calls it. A function's
+process may be killed at any call that it makes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from local.access import AccessControl
     from local.faults import Faults
+    from local.function_kills import FunctionKills
     from local.workers import Answer
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
@@ -75,6 +77,7 @@ class AwsEndpoint:
         self.publish: Callable[[Event], None] | None = None
         self.access: AccessControl | None = None
         self.faults: Faults | None = None
+        self.kills: FunctionKills | None = None
         self.event_buckets: frozenset[str] = frozenset()
         self._backend = backend
         self._sequencer = Sequencer()
@@ -95,16 +98,22 @@ class AwsEndpoint:
 
     def answer(self, request: Request) -> Response:
         """Answer one AWS request, if its caller may make it."""
-        service = _service(request)
         try:
-            if self.access is None:
-                return self._answer(service, request)
-            return self.access.guard(service, request, self._answer_with_faults)
+            if self.kills is None:
+                return self._answer_allowed(request)
+            trace_id = request.header("X-Amzn-Trace-Id")
+            return self.kills.answer(trace_id, _action(request), lambda: self._answer_allowed(request))
         except NoAnswerError:
             return Response(0, lost=True)
 
+    def _answer_allowed(self, request: Request) -> Response:
+        service = _service(request)
+        if self.access is None:
+            return self._answer(service, request)
+        return self.access.guard(service, request, self._answer_with_faults)
+
     def _answer_with_faults(self, service: str, request: Request) -> Response:
-        action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
+        action = _action(request)
         if service not in _FAULTY_SERVICES or not is_of_role(request):
             return self._answer(service, request)
         answered = with_faults(
@@ -113,7 +122,7 @@ class AwsEndpoint:
         return answered if isinstance(answered, Response) else _json(answered.status, answered.body)
 
     def _answer(self, service: str, request: Request) -> Response:
-        action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
+        action = _action(request)
         model = self._ecs_model(action) if service == "ecs" else None
         if model is not None:
             return self._run_task_api(model, action, request)
@@ -270,6 +279,11 @@ class AwsEndpoint:
 def _json(status: int, body: dict[str, Any]) -> Response:
     headers = [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", str(uuid.uuid4()))]
     return Response(status, headers, json.dumps(body).encode())
+
+
+def _action(request: Request) -> str:
+    """Return the action, where the protocol names it in a header, as all JSON protocols do."""
+    return (request.header("X-Amz-Target") or "").rpartition(".")[2]
 
 
 def _service(request: Request) -> str:

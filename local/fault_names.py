@@ -47,6 +47,10 @@ _FAULTS: Final[dict[str, dict[str, str]]] = {
         "delay": "a reader of a table's stream finds nothing yet",
         "repeat": "a batch of a table's stream is delivered twice",
     },
+    "lambda": {
+        "killed_before": "a function's process is killed as it makes an AWS call, which is not made",
+        "killed_after": "a function's process is killed when an AWS call of it is done, before the answer comes",
+    },
 }
 _ACTIONS: Final = {
     "ecs": frozenset({"DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
@@ -61,6 +65,7 @@ CONFLICTING: Final = frozenset({
 })  # fmt: skip
 """The actions that a transaction which is under way can refuse (DynamoDB Developer Guide, "Transaction conflicts")."""
 PROVIDERS: Final = frozenset({"FARGATE", "FARGATE_SPOT"})
+_FUNCTION_CALL = re.compile(r"[A-Za-z0-9]+(@[A-Za-z0-9]+)?")
 _CAPACITY = re.compile(r"(FARGATE|FARGATE_SPOT)|((FARGATE|FARGATE_SPOT)@)?subnet-[\w-]+")
 
 
@@ -95,6 +100,8 @@ def _fits(name: Name) -> bool:
         return name.which in allowed
     if name.fault == "capacity":
         return _CAPACITY.fullmatch(name.which) is not None
+    if name.service == "lambda":
+        return _FUNCTION_CALL.fullmatch(name.which) is not None
     return name.service in {"events", "stream"} or (
         name.which in PROVIDERS and name.fault not in {"missing", "unlisted"}
     )
@@ -113,6 +120,7 @@ def fault_names() -> str:
     hints = [
         "or of one alone, as ecs.RunTask.lost_answer, dynamodb.PutItem.throttle, events.PutEvents.throttle,",
         "ecs.FARGATE_SPOT.capacity, ecs.subnet-0a1b.capacity, ecs.FARGATE_SPOT@subnet-0a1b.capacity,",
-        "ecs.FARGATE_SPOT.stuck_pending, events.aws.ecs.missing, stream.TABLE.delay",
+        "ecs.FARGATE_SPOT.stuck_pending, events.aws.ecs.missing, stream.TABLE.delay, lambda.RunTask.killed_after,",
+        "lambda.TriggerFunction.killed_before, lambda.TriggerFunction@RunTask.killed_after",
     ]
     return "\n".join([*lines, *hints])

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,6 +97,12 @@ class Function:
             return worker.invoke(payload)
         finally:
             self._release(worker)
+
+    def worker_of(self, trace_id: str) -> Worker | None:
+        """Return the worker that works on the invocation of that trace."""
+        with self._condition:
+            workers = list(self._workers)
+        return next((worker for worker in workers if worker.serves(trace_id)), None)
 
     def log_tail(self) -> str:
         """Return the end of the function's log."""
@@ -187,6 +193,14 @@ class Functions:
     def function(self, name: str) -> Function:
         """Return a function; raises KeyError."""
         return self._functions[name.rpartition(":")[2]]
+
+    def caller(self, trace_id: str) -> tuple[str, Worker] | None:
+        """Return who makes a call that carries this trace: the function's logical id, and its worker."""
+        for function in self._functions.values():
+            worker = function.worker_of(trace_id)
+            if worker is not None:
+                return function.settings.logical_id, worker
+        return None
 
     def warm_up(self) -> None:
         """Start one worker each, all at once; raises TemplateError if a handler cannot be imported."""
@@ -359,8 +373,14 @@ def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def deploy_functions(
-    stack: Stack, *, code: CodeStore, clients: Clients, endpoint_url: str, log_folder: Path
+def deploy_functions(  # noqa: PLR0913 - what functions need, all by name
+    stack: Stack,
+    *,
+    code: CodeStore,
+    clients: Clients,
+    endpoint_url: str,
+    log_folder: Path,
+    prelude: Path | None = None,
 ) -> Functions:
     """Prepare every function of the stack; nothing is started but on demand. Raises TemplateError."""
     runtime = code.runtime()
@@ -372,7 +392,7 @@ def deploy_functions(
     for resource in stack.of_kind("AWS::Lambda::Function"):
         settings = _settings(stack, resource, code.resolve(stack.code_of(resource)), layers, runtime, endpoint_url)
         functions[settings.name] = Function(
-            settings,
+            replace(settings, prelude=prelude),
             log=FunctionLog(log_folder / f"{resource.logical_id}.log"),
             spawner=spawner,
             max_workers=min(MAX_WORKERS, int(resource.get("ReservedConcurrentExecutions", MAX_WORKERS))),

@@ -1,5 +1,7 @@
 """What a function's process runs before the official runtime client: its import path, and its death with its parent.
 
+A third argument is a script to run then: where a test wants the function's process otherwise than it is on AWS.
+
 Started as a script with `python -I -S`, so that the standard library is all that is on `sys.path` at first. It must not
 import anything of this package.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
 
@@ -25,13 +28,15 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)  # it died before we asked
 
 
-def main(parent: str, import_path: str) -> None:
+def main(parent: str, import_path: str, prelude: str = "") -> None:
     """Serve the function whose handler and Runtime API the environment names."""
     die_with_parent(int(parent))
     # The function's own code comes first, as /var/task does, then the layers, then the runtime; the standard library
     # comes after /var/task on Lambda, too.
     sys.path[:0] = [entry for entry in import_path.split(os.pathsep) if entry]
     sys.argv[1:] = []
+    if prelude:
+        runpy.run_path(prelude)
     from awslambdaric.__main__ import (  # type: ignore[import-untyped]  # noqa: PLC0415 - only importable now
         main as serve,
     )
@@ -40,4 +45,4 @@ def main(parent: str, import_path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

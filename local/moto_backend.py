@@ -23,6 +23,7 @@ from moto.sqs.models import sqs_backends
 
 from local.errors import invalid
 from local.http_server import Request, Response
+from local.lean_moto import make_lean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,7 @@ class MotoBackend:
     def __init__(self, *, region: str) -> None:
         self.lock = threading.RLock()
         self.region = region
+        make_lean()
         self._application = DomainDispatcherApplication(create_backend_app)
         self.forget()
 

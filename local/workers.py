@@ -59,6 +59,8 @@ class WorkerSettings:
     environment: Mapping[str, str] = field(repr=False)
     memory_mib: int
     timeout_seconds: float
+    prelude: Path | None = None
+    """A script that runs in each process before the handler is imported."""
 
 
 class Spawner:
@@ -98,6 +100,7 @@ class Spawner:
 class _Invocation:
     request_id: str
     payload: bytes
+    trace_id: str
     taken: bool = False
     answer: Answer | None = None
 
@@ -120,7 +123,7 @@ class Worker:
         self._api.start()
         self._process = spawner.start(
             [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(_SCRIPT), str(os.getpid()),
-             os.pathsep.join(map(str, settings.import_path))],
+             os.pathsep.join(map(str, settings.import_path)), *([str(settings.prelude)] if settings.prelude else [])],
             {**settings.environment, "AWS_LAMBDA_RUNTIME_API": self._api.url.removeprefix("http://"),
              "AWS_LAMBDA_LOG_STREAM_NAME": time.strftime(f"%Y/%m/%d/[$LATEST]{uuid.uuid4().hex}", time.gmtime())},
             settings.code,
@@ -149,6 +152,12 @@ class Worker:
             return False
         return True
 
+    def serves(self, trace_id: str) -> bool:
+        """Whether it works on the invocation of that trace, whose id every AWS call of the invocation carries."""
+        with self._condition:
+            invocation = self._invocation
+            return invocation is not None and invocation.answer is None and invocation.trace_id == trace_id
+
     def wait_ready(self) -> Answer | None:
         """Wait until the handler is imported; returns the error if it cannot be.
 
@@ -171,7 +180,8 @@ class Worker:
         not_ready = self.wait_ready()
         if not_ready is not None:
             return not_ready
-        invocation = _Invocation(str(uuid.uuid4()), payload)
+        trace_id = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
+        invocation = _Invocation(str(uuid.uuid4()), payload, trace_id)
         started = time.monotonic()
         self._log.write(f"START RequestId: {invocation.request_id} Version: $LATEST")
         with self._condition:
@@ -288,7 +298,7 @@ class Worker:
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
             ("Lambda-Runtime-Deadline-Ms", str(int(deadline * 1000))),
             ("Lambda-Runtime-Invoked-Function-Arn", self._settings.arn),
-            ("Lambda-Runtime-Trace-Id", f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"),
+            ("Lambda-Runtime-Trace-Id", invocation.trace_id),
         ]
         return Response(200, headers, invocation.payload)
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ class Product:
     cloud: Cloud
     key: str = field(repr=False)
     project: Path = field()
+    scheduled_at: datetime | None = None
+    """When the schedule fires, if it does."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -62,6 +65,11 @@ class Product:
     def end(self, run_id: str, seconds: float = 120) -> dict[str, Any]:
         """Wait for a run's end and give it."""
         return self.wait(lambda: run if (run := self.run(run_id))["ended_at"] else None, seconds)
+
+    def cancel(self, run_id: str) -> None:
+        """Cancel a run that nobody looks at any more: to its end, each takes both cores for seconds."""
+        answer = self.call("DELETE", f"/runs/{run_id}")
+        assert answer.status_code == 202, answer.text
 
     def wait(self, look: Callable[[], T | None], seconds: float = 60) -> T:
         """Look until there is something."""
@@ -108,17 +116,18 @@ def processes(run_id: str) -> dict[int, str]:
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """Run the product with a user's own project on its image, and the schedule firing every minute."""
+    """Run the product with a user's own project on its image, and a schedule that fires once, in a minute or two."""
     project = tmp_path_factory.mktemp("project")
     page = TUTORIAL.read_text("utf-8")
     # The shipped pipeline has the tutorial's name already: the user's module comes under a name of its own.
     (project / "tutorial.py").write_text(re.sub(r"\btraining_pipeline\b", "tutorial_pipeline", page), "utf-8")
     (project / "misbehaving.py").write_text((HERE / "user_project" / "misbehaving.py").read_text("utf-8"), "utf-8")
+    soon = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=2)
     parameters = {
         "ScheduledTrigger": "nightly",
-        "ScheduleExpression": "rate(1 minute)",
+        "ScheduleExpression": f"cron({soon.minute} {soon.hour} {soon.day} {soon.month} ? {soon.year})",
         "TaskMemory": "2048",
         "PipelineSecretArns": "arn:aws:secretsmanager:us-east-1:123456789012:secret:pipelines/*",
     }
     with Cloud(parameters=parameters, sources=[project], api_port=0, aws_port=0) as cloud:
-        yield Product(cloud, prepare_stack(cloud, print).api_key, project)
+        yield Product(cloud, prepare_stack(cloud, print).api_key, project, soon)

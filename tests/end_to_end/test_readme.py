@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,8 @@ def shell(product: Product, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return product.environment | {"PATH": f"{programs}:{product.environment['PATH']}"}
 
 
-def run_blocks(page: str, shell: dict[str, str]) -> list[str]:
+def run_blocks(page: str, shell: dict[str, str]) -> Iterator[str]:
     """Run all commands of a page, one block after the other; gives what each printed."""
-    printed = []
     for block in blocks(page):
         done = subprocess.run(
             ["/bin/bash", "-euo", "pipefail", "-c", block],
@@ -47,13 +47,22 @@ def run_blocks(page: str, shell: dict[str, str]) -> list[str]:
         )
         assert done.returncode == 0, (block, done.stdout, done.stderr)
         assert "urn:zentrigger:problem" not in done.stdout or "modle_type" in block, (block, done.stdout)
-        printed.append(done.stdout)
-    return printed
+        yield done.stdout
+
+
+def started(product: Product) -> set[str]:
+    """Give the runs that were asked for over HTTP and have not ended."""
+    items = product.call("GET", "/runs?limit=100").json()["items"]
+    return {item["run_id"] for item in items if item["source"]["type"] == "http" and not item["ended_at"]}
 
 
 def test_every_block_of_the_readme_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
     """Each answers without an error of the shell, with the JSON that the text around it promises."""
-    printed = run_blocks("README.md", shell)
+    printed = []
+    for text in run_blocks("README.md", shell):
+        printed.append(text)
+        if len(printed) < 3:  # the third one is followed
+            product.cancel(json.loads(text)["run_id"])
     runs = [json.loads(text) for text in printed[:3]]
     assert {run["pipeline"] for run in runs} == {"training_pipeline"}
     assert "succeeded" in printed[3]
@@ -70,7 +79,13 @@ def test_every_block_of_the_readme_does_what_it_says(product: Product, shell: di
 
 def test_every_block_about_snapshots_does_what_it_says(product: Product, shell: dict[str, str]) -> None:
     """ZenML's walk-through among them: the pipeline, its snapshot, a run of it with parameters of steps."""
-    published, _careful, again, pipelines, snapshots, run, listed, *others = run_blocks("docs/snapshots.md", shell)
+    printed = []
+    for text in run_blocks("docs/snapshots.md", shell):
+        printed.append(text)
+        awaited = {json.loads(printed[5])["run_id"]} if len(printed) > 5 else set()
+        for run_id in started(product) - awaited:
+            product.cancel(run_id)
+    published, _careful, again, pipelines, snapshots, run, listed, *others = printed
 
     assert "production" in published
     assert "unchanged" in again

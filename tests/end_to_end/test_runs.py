@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ def metrics(run: Json) -> Json:
     """Give the metrics of a training run."""
     assert run["status"] == "succeeded", run
     return next(output["value"] for output in run["outputs"] if output["name"] == "metrics")
+
+
+def log_of(product: Product, run: Json) -> str:
+    """Give what a run has printed."""
+    answer = product.call("GET", f"/runs/{run['run_id']}/logs")
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 def test_eight_at_the_same_time_all_succeed(product: Product) -> None:
@@ -51,7 +59,7 @@ def test_eight_at_the_same_time_all_succeed(product: Product) -> None:
 
 
 def test_the_tutorials_pipeline_runs_unchanged(product: Product) -> None:
-    """In a module of a user's own: published, and run with the tutorial's own body."""
+    """In a module of a user's own: published, and run with the tutorial's own body. It says where its time went."""
     assert "tutorial_pipeline" in product.publish("tutorial")
     steps = {"train_model": {"parameters": {"model_type": "gradient_boosting"}}}
 
@@ -60,7 +68,14 @@ def test_the_tutorials_pipeline_runs_unchanged(product: Product) -> None:
     assert answer.status_code == 202, answer.text
     run = product.end(answer.json()["run_id"])
     assert run["status"] == "succeeded", run
-    assert any(isinstance(output["value"], dict) and "accuracy" in output["value"] for output in run["outputs"])
+    (evaluated,) = [output for output in run["outputs"] if isinstance(output["value"], dict)]
+    assert evaluated["step"] == "evaluate"
+    assert "accuracy" in evaluated["value"]
+    assert "Training a gradient_boosting model..." in log_of(product, run)
+    timings = run["timings"]
+    assert None not in timings.values()
+    phases = ("pulled_at", "container_started_at", "claimed_at", "first_step_at", "ended_at")
+    assert [timings[phase] for phase in phases] == sorted(timings[phase] for phase in phases)
 
 
 def test_an_overwritten_object_is_read_again(product: Product, tmp_path: Path) -> None:
@@ -103,23 +118,36 @@ def test_an_object_that_is_no_table_fails_its_run(product: Product) -> None:
 
 
 def test_a_model_of_an_earlier_run_predicts(product: Product) -> None:
-    """Batch inference takes the model by the URI in the training run's record."""
-    training = product.end(product.start("training_pipeline"))
+    """Metrics stand in the training run's record, the model's URI, too; and that is all that batch inference needs."""
+    bucket = product.cloud.outputs["ArtifactBucket"]
+    training = product.end(product.start("training_pipeline", test_size=0.3, model_type="gradient_boosting"))
+    measured = metrics(training)
+    assert measured["accuracy"] > 0.9
+    assert (measured["rows"], measured["test_rows"], measured["columns"]) == (569, 171, 31)
+    assert "gradient_boosting" in log_of(product, training)
+    assert all(output["artifact_id"] for output in training["outputs"])
     model = next(output for output in training["outputs"] if output["name"] == "model")
-    assert model["uri"].startswith(f"s3://{product.cloud.outputs['ArtifactBucket']}/runs/{training['run_id']}/")
+    assert model["uri"] == f"s3://{bucket}/runs/{training['run_id']}/1/train_model/model"
 
     run = product.end(
         product.start("batch_inference_pipeline", model_uri=model["uri"], data_url="pipelines/data/breast_cancer.csv")
     )
 
     assert run["status"] == "succeeded", run
-    assert any(isinstance(output["value"], dict) for output in run["outputs"])
+    outputs = {output["name"]: output for output in run["outputs"]}
+    assert outputs["summary"]["value"]["rows"] == 569
+    assert outputs["predictions"]["uri"] == f"s3://{bucket}/runs/{run['run_id']}/1/predict/predictions"
 
 
 @pytest.fixture(scope="module")
-def misbehaved(product: Product) -> dict[str, Json]:
-    """Let all misbehave at once, and give how each ended."""
+def _misbehaving(product: Product) -> None:
+    """Publish the pipeline that misbehaves as it is told."""
     product.publish("misbehaving")
+
+
+@pytest.fixture(scope="module")
+def misbehaved(product: Product, _misbehaving: None) -> dict[str, Json]:
+    """Let all misbehave at once, and give how each ended."""
     manners = ("raise", "segfault", "exit", "print", "eat", "leave_children")
     started = {manner: product.start("misbehaving_pipeline", manner=manner) for manner in manners}
     return {manner: product.end(run_id, 200) for manner, run_id in started.items()}
@@ -152,10 +180,10 @@ def test_what_misbehaves_has_its_defined_end(  # noqa: PLR0913, PLR0917 - one pa
     assert product.wait(lambda: not processes(run["run_id"]), 20)
 
 
+@pytest.mark.usefixtures("_misbehaving")
 @pytest.mark.parametrize(("victim", "reason"), [("runner.child", "killed"), ("-m runner", "task_killed")])
 def test_kill_9_ends_the_run_with_the_true_reason(product: Product, victim: str, reason: str) -> None:
     """Of the runner's child and of its parent; no second task is started."""
-    product.publish("misbehaving")
     run_id = product.start("misbehaving_pipeline", manner="sleep")
     product.wait(lambda: any(step["status"] == "running" for step in product.run(run_id)["progress"]["steps"]))
     pids = [
@@ -176,9 +204,9 @@ def test_kill_9_ends_the_run_with_the_true_reason(product: Product, victim: str,
     assert product.run(run_id)["status"] == "failed"
 
 
+@pytest.mark.usefixtures("_misbehaving")
 def test_cancelling_stops_the_pipeline(product: Product) -> None:
     """With SIGTERM, and the end is `cancelled`."""
-    product.publish("misbehaving")
     run_id = product.start("misbehaving_pipeline", manner="sleep")
     product.wait(lambda: any(step["status"] == "running" for step in product.run(run_id)["progress"]["steps"]))
 
@@ -189,12 +217,12 @@ def test_cancelling_stops_the_pipeline(product: Product) -> None:
 
 
 def test_the_schedule_starts_runs(product: Product) -> None:
-    """Every minute, each with its own scheduled time."""
-    run = product.wait(
-        lambda: next(iter(product.call("GET", "/runs?trigger=nightly").json()["items"]), None), seconds=90
-    )
+    """At the minute that its expression names, and only then."""
+    assert product.scheduled_at is not None
+    (run,) = product.wait(lambda: product.call("GET", "/runs?trigger=nightly").json()["items"], seconds=150)
 
     assert run["source"]["type"] == "schedule"
+    assert datetime.fromisoformat(run["source"]["scheduled_at"]) == product.scheduled_at
     assert product.end(run["run_id"])["status"] == "succeeded"
 
 

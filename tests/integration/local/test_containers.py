@@ -485,6 +485,11 @@ class TestOutput:
         assert "did not reach its log group" in caplog.text
 
     def test_no_line_is_glued_together_over_a_gap(self, host: Host) -> None:
+        def write(*line: Any) -> None:
+            time.sleep(0.3)  # so slowly that lines are dropped, also on a machine that prints slowly
+            host.lines.append(line)
+
+        host.write = write
         run = host.run("for n in range(400_000): print(f'begin {n} end')", log_options=AWSLOGS)
         run.exit()
         lines = [line for _, _, batch in host.lines for _, line in batch]

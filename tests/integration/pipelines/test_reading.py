@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from pipelines import tables
@@ -19,23 +20,30 @@ if TYPE_CHECKING:
 CSV = b"a,b\n1,x\n2,y\n"
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
-    """Give an S3 that boto3 finds by the environment alone, with a bucket `data`."""
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    """Give the address of an S3."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
+    """Give a client of an S3 that boto3 finds by the environment alone, with a bucket `data` and nothing else."""
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": s3_url,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }.items():
         monkeypatch.setenv(name, value)
+    assert requests.post(f"{s3_url}/moto-api/reset", timeout=5).ok
     client = boto3.client("s3")
     client.create_bucket(Bucket="data")
-    yield client
-    server.stop()
+    return client
 
 
 class _Site(BaseHTTPRequestHandler):
@@ -63,7 +71,7 @@ class _Site(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """Give the address of a web site."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)

@@ -49,6 +49,8 @@ class TestSpecifications:
             "events.PutEvents.throttle",
             "events.aws.ecs.missing",
             "stream.Runs.repeat",
+            "lambda.RunTask.killed_after",
+            "lambda.TriggerFunction@RunTask.killed_before",
         ],
     )
     def test_a_fault_may_be_of_one_thing_alone(self, name: str) -> None:
@@ -63,6 +65,7 @@ class TestSpecifications:
             ("ecs.RunTasks.throttle=1", "There is no 'RunTasks' to which ecs.throttle could happen."),
             ("ecs.RunTask.capacity=1", "There is no 'RunTask' to which ecs.capacity could happen."),
             ("ecs.FARGATE.missing=1", "There is no 'FARGATE' to which ecs.missing could happen."),
+            ("lambda.a.b.killed_after=1", "There is no 'a.b' to which lambda.killed_after could happen."),
             ("dynamodb.Query.conflict=1", "There is no 'Query' to which dynamodb.conflict could happen."),
             ("ecs.capacity", "'ecs.capacity' is not FAULT=RATE."),
             ("ecs.capacity=often", "'ecs.capacity=often' is not FAULT=RATE."),

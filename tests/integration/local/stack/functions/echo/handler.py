@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> Any:  # noqa: C901, PLR0911 
     if act == "binary":
         return {"statusCode": 200, "isBase64Encoded": True, "headers": {"content-type": "image/png"}, "body": "AP8="}
     if act == "eat":
-        eaten = [b"x" * (1 << 20) for _ in range(1000)]
+        eaten = [b"x" * (1 << 20) for _ in range(400)]
         time.sleep(1.5)
         return len(eaten)
     if act == "wait":
