@@ -66,19 +66,19 @@ class Budgets:
 
     def __init__(self, policy: RetryPolicy | None, *, spot: bool) -> None:
         self._policy = policy
-        self._repeatable = spot or policy is not None
+        self._spot = spot
         self._pipeline = self._infrastructure = 0
 
     def pay(self, cause: Cause, *, claimed: bool) -> bool:
         """Tell whether another attempt must follow, and count it."""
         if cause.status == "succeeded":
             return False
-        if cause.blame == "infrastructure" and (self._repeatable or not claimed):
+        if cause.blame == "infrastructure" and (self._spot or not claimed):
             self._infrastructure += 1
             return self._infrastructure <= INFRASTRUCTURE_BUDGET
         if self._policy is None or not claimed:
             return False
-        wanted = bool(cause.names & set(self._policy.on)) if self._policy.on else cause.blame == "pipeline"
+        wanted = bool(cause.names & set(self._policy.on)) if self._policy.on else cause.blame != "nobody"
         if wanted and self._pipeline + 1 < self._policy.max_attempts:
             self._pipeline += 1
             return True

@@ -66,6 +66,8 @@ MILD: Final[Mapping[str, float]] = {
 """How often what goes wrong: everything now and then, nothing often."""
 
 DELAY_SECONDS: Final = 3.0
+PATIENCE_SECONDS: Final = 5.0
+"""How long a caller waits for room in the queue at most."""
 CALLERS: Final = 12
 _LOOK_SECONDS: Final = 0.2
 
@@ -251,8 +253,11 @@ class Soak:
     ) -> Iterator[requests.Response]:
         """Call again and again, until somebody is content with an answer or time is up."""
         while time.monotonic() < self._deadline:
-            yield self._stand.call(method, path, body, headers)
-            time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - no secret
+            answer = self._stand.call(method, path, body, headers)
+            yield answer
+            # Half a minute where the queue is full, which the stack's clock may shorten.
+            asked = min(float(answer.headers.get("Retry-After", 0)) / self._settings.speed, PATIENCE_SECONDS)
+            time.sleep(asked + random.uniform(0.1, 0.4))  # noqa: S311 - no secret
 
     # ------------------------------------------------------------ what is learnt
 

@@ -208,6 +208,18 @@ def lost_request(world: World) -> None:
     world.work()
 
 
+@flow()
+def throttled_when_sent_again(world: World) -> None:
+    # No event tells of the task's end either: only ECS knows that there was a task.
+    world.deaf = True
+    world.faults.next("ecs.RunTask.lost_answer")
+    world.faults.next("ecs.RunTask.throttle", after=1)
+    world.submit("a", works=[Work("exits_before_claim", exit_code=None), SUCCEEDS])
+    world.work()
+    world.advance(120)
+    world.sweep()
+
+
 # ------------------------------------------------------------ attempts
 
 

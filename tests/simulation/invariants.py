@@ -36,6 +36,7 @@ AFTER_THE_END = frozenset({"announced_at", "active", "retried_by"})
 """What of a head may change when its run has ended."""
 
 ATTEMPTS_FOR_INFRASTRUCTURE = 3
+LAUNCH_SETTLES = timedelta(minutes=2)
 TOKEN_LASTS = timedelta(minutes=50)
 SILENT_FOR = timedelta(minutes=10)
 
@@ -90,6 +91,7 @@ class Watch:
         self.claims: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         """Run id -> the attempt and task of each claim."""
         self.published_ends: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._sweeps: list[datetime] = []
         self.tasks: dict[str, EcsTask] = {}
         """Every task that ECS ever created, by ARN."""
 
@@ -111,6 +113,7 @@ class Watch:
 
     def swept(self, report: SweepReport) -> None:
         """Note what a sweep saw."""
+        self._sweeps.append(self._world.now)
         if report.drifts:
             self._wrong("", f"a sweep found counts to be wrong: {report}")
         if report.failed and not self._world.faults.counts:
@@ -394,11 +397,18 @@ class Watch:
         if refusal and not started:
             reasons.add(refusal["reason"])
         gone = all(self.tasks[arn].stopped for arn in started)
-        if gone and "task_arn" not in head and self._world.now - _moment(head["status_at"]) >= TOKEN_LASTS:
+        if gone and "task_arn" not in head and self._never_answered(_moment(head["status_at"])):
             reasons.add("launch_unknown")
         for arn in started:
             reasons |= self._fates(arn, head)
         return reasons
+
+    def _never_answered(self, launched_at: datetime) -> bool:
+        """Tell whether a launch is too old to be sent again, and no sweep could do that in time."""
+        from_then, until = launched_at + LAUNCH_SETTLES, launched_at + TOKEN_LASTS
+        in_time = any(from_then < sweep < until for sweep in self._sweeps)
+        hindered = sum(count for fault, count in self._world.faults.counts.items() if fault.startswith("ecs.")) > 1
+        return self._world.now >= until and (hindered or not in_time)
 
     def _fates(self, arn: str, head: Head) -> set[str]:
         claimed = "claimed_by" in head

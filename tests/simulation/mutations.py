@@ -62,12 +62,9 @@ def _find(module: ModuleType, name: str) -> FunctionType:
     found: Any = module
     for part in name.split("."):
         found = vars(found)[part]
-    if isinstance(found, property):
-        found = found.fget
-    function = inspect.unwrap(found)
-    if not isinstance(function, FunctionType):
-        raise TypeError(f"{name} of {module.__name__} is no function")
-    return function
+    if not isinstance(found, FunctionType):
+        raise TypeError(f"{name} of {module.__name__} is no plain function")
+    return found
 
 
 def _constants(module: ModuleType, source: str, changed: str) -> dict[str, Any]:

@@ -412,9 +412,11 @@ class AnyOrder(RuleBasedStateMachine):
         return all(self.world.now - (run.launched_at or run.status_at) < JUST_STARTED for run in holding)
 
     @property
-    def _disturbed(self) -> tuple[int, int, int]:
-        """Changes when something went wrong, or somebody else did something, in between."""
-        return self.others, sum(self.faults.counts.values()), len(self.world.calls.kills)
+    def _disturbed(self) -> tuple[int, ...]:
+        """Changes when something may have gone wrong, or somebody else have done something, in between."""
+        calls = self.world.calls
+        arrived = len(calls.made) if any("in flight" in kill for kill in calls.kills) else 0
+        return self.others, sum(self.faults.counts.values()), len(calls.kills), arrived
 
     def _new(self, body: dict[str, Any], works: tuple[Work, ...], repeats: str | None = None) -> Asked:
         name = f"run {len(self.model.asked)}"

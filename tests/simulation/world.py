@@ -1,7 +1,7 @@
 """The whole product in one process, one thread and one clock: nothing sleeps, no socket is opened.
 
 Its parts are the real ones: submitter, cancellation, arrivals, reconciler, sweep and stores, and the one model of ECS.
-Doubles are DynamoDB (`table`), the catalogue, the event bus, and what runs in a task (`tasks`): the world moves those.
+Doubles are DynamoDB (`table`), what runs in a task (`tasks`: the world moves it), and the neighbours in `doubles`.
 What AWS would deliver waits in `deliveries` until the world, a test or a fault says what becomes of it.
 
     world = World(max_active=1)
@@ -11,28 +11,26 @@ What AWS would deliver waits in `deliveries` until the world, a test or a fault 
     world.check()                  # raises if anything was not as it should be, at any moment
 
 A process ends before or after any AWS call if `world.calls.kill(index, "before" | "after")` says so; a killed handler's
-event comes again, as Lambda does it; a killed runner takes its task with it. With `world.calls.interrupt(…)` other
-processes go on in between two calls of one: so one thread shows what several would do to each other.
+event comes again, as Lambda does it; a killed runner takes its task with it. After `world.calls.kill_in_flight(…)` the
+request is done later all the same. With `world.calls.interrupt(…)` other processes go on in between two calls of one:
+so one thread shows what several would do to each other.
 """
 
 import logging
 import random
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from unittest.mock import patch
 
-from botocore import UNSIGNED
-
 from local.ecs import Ecs
-from local.ecs_client import ecs_client
 from local.faults import Faults
-from tests.factories import TASK_DEFINITION, content, snapshot
+from tests.factories import TASK_DEFINITION
 from tests.simulation.calls import Calls, Client, Killed
+from tests.simulation.doubles import DEFINITION, Bus, Catalogue, Revisions, SharedClient, Triggers
 from tests.simulation.invariants import Watch
 from tests.simulation.table import Table
 from tests.simulation.tasks import SUCCEEDS, Runtime, SimulatedTask, Work
@@ -41,7 +39,6 @@ from zentrigger.attempt_store import AttemptStore
 from zentrigger.cancel import cancel
 from zentrigger.capacity import Limits
 from zentrigger.capacity_store import CapacityStore
-from zentrigger.catalogue import Snapshot
 from zentrigger.errors import BusyError, ZentriggerError
 from zentrigger.event_publisher import EventPublisher
 from zentrigger.events import S3Arrival, task_state
@@ -56,7 +53,7 @@ from zentrigger.runs import Run, Source
 from zentrigger.submit import Submitter, run_id_for_event, run_id_for_key
 from zentrigger.sweep import Sweep
 from zentrigger.sweep_report import SweepReport
-from zentrigger.triggers import Receipt, Trigger, TriggerDefinition
+from zentrigger.triggers import Trigger, TriggerDefinition
 
 TABLE = "RunsTable"
 CLUSTER = "runs"
@@ -73,20 +70,6 @@ STREAM_TRIES = 11
 ASYNC_TRIES = 3
 QUEUE_TRIES = 5
 """How often template.yaml and Lambda have an event come whose handler fails."""
-
-DEFINITION: dict[str, Any] = {
-    "taskDefinitionArn": TASK_DEFINITION,
-    "family": "zentrigger-snapshot",
-    "revision": 1,
-    "cpu": "1024",
-    "memory": "4096",
-    "networkMode": "awsvpc",
-    "requiresCompatibilities": ["FARGATE"],
-    "runtimePlatform": {"cpuArchitecture": "ARM64"},
-    "containerDefinitions": [
-        {"name": "runner", "image": "local", "essential": True, "memory": 4096, "stopTimeout": "120"}
-    ],
-}
 
 LOT = random.Random(0)  # noqa: S311 - no secret
 
@@ -106,9 +89,6 @@ def standstill() -> Iterator[None]:
         runner.setLevel(runner_level)
 
 
-_PLAIN: dict[str, Any] = {"parameters_schema": {"type": "object", "properties": {}}, "steps": {}}
-
-
 @dataclass
 class Delivery:
     """Something that AWS is to bring to a function: an event, or a record of the runs' stream."""
@@ -121,76 +101,6 @@ class Delivery:
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.about}"
-
-
-class _Catalogue:
-    """Every pipeline that is asked for, with one snapshot."""
-
-    def __init__(self) -> None:
-        self._snapshots: dict[str, Snapshot] = {}
-
-    def choose(self, pipeline_name: str, choice: str | int | None) -> Snapshot:
-        return self.find(pipeline_name, choice)
-
-    def find(self, pipeline_name: str, choice: str | int | None) -> Snapshot:
-        del choice
-        if pipeline_name not in self._snapshots:
-            self._snapshots[pipeline_name] = snapshot(content(pipeline=pipeline_name, **_PLAIN))
-        return self._snapshots[pipeline_name]
-
-
-class _Revisions:
-    family = "zentrigger-snapshot"
-
-    def revision(self, *_: object) -> str:
-        return TASK_DEFINITION
-
-    def known_revision(self, *_: object) -> str:
-        return TASK_DEFINITION
-
-
-class _Bus:
-    """The event bus; it tells the watch what it took."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    def put_events(self, *, Entries: Sequence[dict[str, str]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        for entry in Entries:
-            self._watch.published(entry["DetailType"], entry["Detail"])
-        return {"FailedEntryCount": 0, "Entries": [{"EventId": str(uuid.uuid4())} for _ in Entries]}
-
-
-class _Triggers:
-    """The triggers of the stack, and their receipts."""
-
-    def __init__(self) -> None:
-        self.all: dict[str, Trigger] = {}
-        self.receipts: list[Receipt] = []
-
-    def triggers(self) -> tuple[Trigger, ...]:
-        return tuple(self.all.values())
-
-    def add_receipt(self, receipt: Receipt) -> None:
-        self.receipts.append(receipt)
-
-
-class _SharedClient:
-    """boto3's client of the ECS model. One serves all worlds, in turn: to make one takes as long as a schedule."""
-
-    _model: ClassVar[list[Ecs]] = []
-    _client: ClassVar[Any] = None
-
-    def __init__(self, model: Ecs) -> None:
-        self._own = model
-        if _SharedClient._client is None:
-            _SharedClient._client = client = ecs_client(lambda: _SharedClient._model[0])
-            # Nobody looks at signatures, and they take a tenth of a schedule.
-            client.meta.events.register("choose-signer.ecs", lambda **_: UNSIGNED)
-
-    def __getattr__(self, name: str) -> Any:
-        _SharedClient._model[:] = [self._own]
-        return getattr(_SharedClient._client, name)
 
 
 class World:
@@ -235,7 +145,7 @@ class World:
         self.names: dict[str, str] = {}
         """Run id -> the name that a test gave the run."""
         self._works: dict[str, Sequence[Work]] = {}
-        self._triggers = _Triggers()
+        self._triggers = Triggers()
         self.ecs = Ecs(
             region="eu-west-1",
             account_id="123456789012",
@@ -254,10 +164,10 @@ class World:
         calls = self.calls
         functions: Any = Client(self.table, calls, service="dynamodb", attempts=3, faults=faults, record=record)
         runners: Any = Client(self.table, calls, service="dynamodb", attempts=2, faults=faults, record=record)
-        ecs = _SharedClient(self.ecs)
+        ecs = SharedClient(self.ecs)
         patient: Any = Client(ecs, calls, service="ecs", attempts=3)
         once: Any = Client(ecs, calls, service="ecs", attempts=1)
-        bus: Any = Client(_Bus(self.watch), calls, service="events", attempts=3, faults=faults)
+        bus: Any = Client(Bus(self.watch), calls, service="events", attempts=3, faults=faults)
         clock = self._clock
         network = Network(("subnet-1", "subnet-2"), ("sg-1",), "ENABLED")
         self.launcher = EcsLauncher(CLUSTER, patient, once)
@@ -266,8 +176,8 @@ class World:
         self.capacity = CapacityStore(TABLE, functions, clock)
         self.submitter = Submitter(
             runs=self.runs,
-            catalogue=_Catalogue(),
-            task_definitions=_Revisions(),
+            catalogue=Catalogue(),
+            task_definitions=Revisions(),
             launcher=self.launcher,
             cluster=CLUSTER,
             network=network,

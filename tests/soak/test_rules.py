@@ -43,6 +43,8 @@ FITTING = [
     (record("pipeline_failed", retry=RETRY), [story(claimed=True, reported=RAISED), succeeded(2)]),
     (record(status="failed", reason="pipeline_failed"), [story(claimed=True, reported=RAISED)]),
     (record(status="failed", reason="task_killed"), [story(claimed=True, death="killed_after")]),
+    (record(status="failed", reason="infrastructure"), [story(claimed=True, death="host_lost_after")]),
+    (record("infrastructure", retry=RETRY), [story(claimed=True, death="host_lost_after"), succeeded(2)]),
     (record("spot_interrupted", spot=True), [story(claimed=True, death="interrupted_after"), succeeded(2)]),
 ]
 UNFITTING = [
