@@ -119,7 +119,11 @@ def test_an_object_that_is_no_table_fails_its_run(product: Product) -> None:
 
 def test_a_model_of_an_earlier_run_predicts(product: Product) -> None:
     """Metrics stand in the training run's record, the model's URI, too; and that is all that batch inference needs."""
-    bucket = product.cloud.outputs["ArtifactBucket"]
+
+    def copies_of(run: Json) -> str:
+        task_id = run["task_arn"].rpartition("/")[2]
+        return f"s3://{product.cloud.outputs['ArtifactBucket']}/runs/{run['run_id']}/{task_id}"
+
     training = product.end(product.start("training_pipeline", test_size=0.3, model_type="gradient_boosting"))
     measured = metrics(training)
     assert measured["accuracy"] > 0.9
@@ -127,7 +131,7 @@ def test_a_model_of_an_earlier_run_predicts(product: Product) -> None:
     assert "gradient_boosting" in log_of(product, training)
     assert all(output["artifact_id"] for output in training["outputs"])
     model = next(output for output in training["outputs"] if output["name"] == "model")
-    assert model["uri"] == f"s3://{bucket}/runs/{training['run_id']}/1/train_model/model"
+    assert model["uri"] == f"{copies_of(training)}/train_model/model"
 
     run = product.end(
         product.start("batch_inference_pipeline", model_uri=model["uri"], data_url="pipelines/data/breast_cancer.csv")
@@ -136,7 +140,7 @@ def test_a_model_of_an_earlier_run_predicts(product: Product) -> None:
     assert run["status"] == "succeeded", run
     outputs = {output["name"]: output for output in run["outputs"]}
     assert outputs["summary"]["value"]["rows"] == 569
-    assert outputs["predictions"]["uri"] == f"s3://{bucket}/runs/{run['run_id']}/1/predict/predictions"
+    assert outputs["predictions"]["uri"] == f"{copies_of(run)}/predict/predictions"
 
 
 @pytest.fixture(scope="module")

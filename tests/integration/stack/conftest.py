@@ -89,6 +89,11 @@ class Stack:
         assert "FunctionError" not in answer, result
         return result
 
+    def forgotten_task(self) -> str:
+        """Give the ARN of a task that ECS has forgotten, of a cluster that the stack had before."""
+        stack_name = self.cloud.stack.resources["Cluster"].physical_id.partition("-")[0]
+        return f"arn:aws:ecs:us-east-1:123456789012:task/{stack_name}-Cluster-before/0123456789abcdef0123456789abcdef"
+
     def tasks_of(self, run_id: str) -> list["Task"]:
         """Give the tasks that were started for a run."""
         return [task for task in self.tasks.tasks if dict(task.container.environment)["RUN_ID"] == run_id]

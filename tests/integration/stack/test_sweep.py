@@ -103,7 +103,7 @@ def test_a_stop_whose_event_was_lost_is_found(stack: Stack) -> None:
 
 def test_a_task_that_ecs_forgot_is_lost_after_a_while(stack: Stack) -> None:
     """Not at once: ECS may not know a new task yet."""
-    gone = "arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef"
+    gone = stack.forgotten_task()
     young = record(stack, accepted_at=two_minutes_ago(), task_arn=gone)
     old = record(stack, accepted_at=datetime.now(UTC) - timedelta(hours=2), task_arn=gone)
 

@@ -213,7 +213,7 @@ def _sweep(stack: Stack) -> None:
     stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
     assert stack.ended(unsent.run_id)["status"] == "cancelled"
     # Claimed an hour ago and silent since, or never claimed at all: the one ends, the other is attempted again.
-    gone = "arn:aws:ecs:us-east-1:123456789012:task/nobody/0123456789abcdef0123456789abcdef"
+    gone = stack.forgotten_task()
     silent, lost = recorded(120, task_arn=gone), recorded(120, task_arn=gone)
     stack.runs(clock=lambda: datetime.now(UTC) - timedelta(hours=1)).claim(silent.run_id, 1, gone)
     stack.invoke("LifecycleFunction", sample("lifecycle_sweep"))
