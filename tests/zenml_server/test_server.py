@@ -61,7 +61,8 @@ def test_a_run_stands_on_the_server_and_the_dashboard_link_leads_to_it(installat
     assert run["status"] == "succeeded", run
     assert [output["value"] for output in run["outputs"] if output["step"] == "add"] == [6]
     there = installation.server.call("GET", f"/runs/{run['zenml_run_id']}", params={"hydrate": True})
-    assert there["name"] == f"adding_pipeline-{run['run_id']}-1"
+    task_id = run["task_arn"].rpartition("/")[2]
+    assert there["name"] == f"adding_pipeline-{run['run_id']}-1-{task_id}"
     assert there["body"]["status"] == "completed"
     assert {"zentrigger", f"zentrigger:{run['run_id']}", "monthly"} <= {
         tag["name"] for tag in there["resources"]["tags"]
