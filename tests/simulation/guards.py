@@ -169,7 +169,7 @@ GUARDS = [
         '("report", "overdue", "cancel_requested_at") if name not in before',
         '("report", "cancel_requested_at") if name not in before',
         schedules.a_deadline_passes_just_before_the_next_attempt,
-        "it took 3 attempts",
+        "attempt 1 failed with not_claimed; true were ['start_timeout']",
     ),
     Guard(
         "a move looks again if the run was cancelled",
@@ -274,6 +274,38 @@ GUARDS = [
         "    elif False:\n",
         schedules.an_event_of_an_older_attempt_comes_again,
         "was begun while",
+    ),
+    Guard(
+        "the task of an attempt is not the next one's",
+        run_store,
+        "gone = {*before, *OF_AN_ATTEMPT} if",
+        "gone = before if",
+        schedules.a_task_is_kept_late_and_the_next_one_hangs,
+        "was begun while",
+    ),
+    Guard(
+        "the death of a task ends its own attempt",
+        run_store,
+        "gone = {*before, *OF_AN_ATTEMPT} if",
+        "gone = before if",
+        schedules.a_task_is_kept_late_and_the_next_one_dies,
+        "after minutes it is starting",
+    ),
+    Guard(
+        "the deadline of a launch counts from its own beginning",
+        run_store,
+        "gone = {*before, *OF_AN_ATTEMPT} if",
+        "gone = before if",
+        schedules.a_task_is_kept_late_and_the_next_one_waits_for_a_slot,
+        "it took 3 attempts",
+    ),
+    Guard(
+        "an attempt keeps its own task",
+        run_store,
+        "gone = {*before, *OF_AN_ATTEMPT} if",
+        "gone = before if",
+        schedules.a_task_is_kept_late_and_the_next_attempt_is_cancelled,
+        "no deadline counts for the second task",
     ),
     # ---- slots
     Guard(
@@ -493,6 +525,14 @@ GUARDS = [
         "        return cancelled\n",
         schedules.a_run_is_cancelled_whose_task_nobody_knows,
         "is alive, and nobody will ever stop it",
+    ),
+    Guard(
+        "the task of a cancelled launch is stopped when it is found",
+        reconciler,
+        "                self.carry_out(adopted, decide(adopted, self._clock()))\n",
+        "",
+        schedules.a_run_is_cancelled_whose_task_is_found,
+        "the sweep that found the task has not stopped it",
     ),
     Guard(
         "a task of a cancelled run that has stopped ends it as cancelled",

@@ -7,6 +7,7 @@ should have been.
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 from botocore.exceptions import ClientError
@@ -221,7 +222,13 @@ def _started_and_died_unseen(world: World) -> None:
 def an_older_launch_is_still_acted_on(world: World) -> None:
     world.faults.next("ecs.capacity")
     world.submit("a", works=[HANGS, SUCCEEDS])
-    at(world, TRANSACTION, lambda: others_start_anew(world), process="lifecycle")
+
+    def launched_again() -> None:
+        # Its task is not kept: that alone would tell that this launch was not refused.
+        world.faults.next("ecs.RunTask.lost_answer")
+        others_start_anew(world)
+
+    at(world, TRANSACTION, launched_again, process="lifecycle")
     world.work()
 
 
@@ -331,6 +338,59 @@ def a_deadline_passes_just_before_the_next_attempt(world: World) -> None:
     ends(world, "a", "succeeded")
     attempts = len(world.tasks_of("a"))
     assert attempts == 2, f"it took {attempts} attempts"
+
+
+def _kept_late(world: World, *works: Work, **options: Any) -> None:
+    """Submit a run whose task's ARN is kept only when its end is about to be."""
+    late = under_way(world, "dynamodb.UpdateItem", "trigger")
+    world.submit("a", works=works, tries=1, **options)
+    at(world, TRANSACTION, lambda: arrives(world, late), process="lifecycle")
+    world.work()
+    if world.status("a") == "starting":
+        world.advance(15)
+        world.sweep()
+        world.work()
+
+
+@schedule()
+def a_task_is_kept_late_and_the_next_one_hangs(world: World) -> None:
+    _kept_late(world, FAILS_BEFORE_CLAIM, HANGS, SUCCEEDS)
+    ends(world, "a", "succeeded")
+
+
+@schedule()
+def a_task_is_kept_late_and_the_next_one_dies(world: World) -> None:
+    _kept_late(world, FAILS_BEFORE_CLAIM, FAILS_BEFORE_CLAIM, SUCCEEDS)
+    for _ in range(3):
+        minutes(world, 1)
+        world.work()
+    assert world.status("a") == "succeeded", f"after minutes it is {world.status('a')}"
+
+
+@schedule()
+def a_task_is_kept_late_and_the_next_one_waits_for_a_slot(world: World) -> None:
+    _kept_late(world, FAILS_BEFORE_CLAIM, SUCCEEDS)
+    world.submit("b", works=[RUNS_ON], priority=10)
+    world.sweep()
+    world.work()
+    minutes(world, 25)
+    world.cancel("b")
+    world.work(lambda: world.status("a") == "starting")
+    # The minute's sweep comes before the task's claim.
+    world.sweep()
+    ends(world, "a", "succeeded")
+    attempts = len(world.tasks_of("a"))
+    assert attempts == 2, f"it took {attempts} attempts"
+
+
+@schedule()
+def a_task_is_kept_late_and_the_next_attempt_is_cancelled(world: World) -> None:
+    _kept_late(world, FAILS, HANGS, retry={"max_attempts": 2, "backoff_seconds": 0})
+    minutes(world, 25)
+    assert world.tasks_of("a")[1].dead, "no deadline counts for the second task"
+    world.cancel("a")
+    minutes(world, 10)
+    ends(world, "a", "cancelled", "cancelled")
 
 
 @schedule()
@@ -557,6 +617,16 @@ def a_run_is_cancelled_whose_task_nobody_knows(world: World) -> None:
     world.faults.next("ecs.unlisted")
     world.cancel("a")
     minutes(world, 2)
+
+
+@schedule()
+def a_run_is_cancelled_whose_task_is_found(world: World) -> None:
+    world.faults.next("ecs.RunTask.lost_answer")
+    world.submit("a", works=[HANGS])
+    world.cancel("a")
+    minutes(world, 2)
+    assert only_task(world, "a").dead, "the sweep that found the task has not stopped it"
+    ends(world, "a", "cancelled", "cancelled")
 
 
 @schedule()

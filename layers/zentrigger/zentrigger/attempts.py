@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from zentrigger.lifecycle import NextAttempt
-from zentrigger.runs import Attempt, Run, RunStatus, Timings
+from zentrigger.runs import OF_AN_ATTEMPT, Attempt, Run, RunStatus, Timings
 
 
 def story(run: Run, ended_at: datetime, decision: NextAttempt) -> Attempt:
@@ -72,8 +72,6 @@ def following(run: Run, now: datetime, decision: NextAttempt) -> Run:
             "infrastructure_retries": run.infrastructure_retries + (decision.budget == "infrastructure"),
             "reason": failure.reason,
             "message": f"Attempt {run.attempt} failed and is repeated. {failure.message or ''}".strip(),
-            **dict.fromkeys(
-                ("task_arn", "launched_at", "claimed_by", "started_at", "timings", "refusal", "report", "overdue")
-            ),
+            **dict.fromkeys(OF_AN_ATTEMPT),
         }
     )

@@ -81,7 +81,7 @@ class FindTask:
 
 @dataclass(frozen=True)
 class AdoptTask:
-    """Keep the task that an unanswered launch started."""
+    """Keep the task that an unanswered launch started; one whose run is to end is stopped then."""
 
     task_arn: str
 

@@ -122,6 +122,9 @@ class Reconciler:
                 self.carry_out(run, decide_found(run, found, self._clock()))
             case AdoptTask(task_arn):
                 self._runs.record_task(run, task_arn)
+                # One whose run is to end is stopped at once, also where the record could not take it.
+                adopted = run.model_copy(update={"task_arn": task_arn})
+                self.carry_out(adopted, decide(adopted, self._clock()))
             case SendAgain():
                 self._launch(run, again=True)
             case Announce():

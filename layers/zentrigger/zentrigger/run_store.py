@@ -28,7 +28,18 @@ from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
 from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
-from zentrigger.runs import LEGAL_MOVES, SKIPPED, Attempt, Overdue, Refusal, Run, RunInput, RunStatus, Timings
+from zentrigger.runs import (
+    LEGAL_MOVES,
+    OF_AN_ATTEMPT,
+    SKIPPED,
+    Attempt,
+    Overdue,
+    Refusal,
+    Run,
+    RunInput,
+    RunStatus,
+    Timings,
+)
 from zentrigger.timestamps import now, to_text
 
 if TYPE_CHECKING:
@@ -350,16 +361,21 @@ class RunStore(RunReader):
         """Change a head's status together with the counts, if it still stands where `run` says it does.
 
         A report, a missed deadline or a request to cancel that came meanwhile is a reason to look again, so it refuses
-        the move.
+        the move. What may come late without being one, the ARN of a task that has ended by now, is not left on a run
+        that waits again: its next launch would be taken for that one.
         """
         if moved.status not in LEGAL_MOVES[run.status]:
             raise ValueError(f"a run never goes from {run.status} to {moved.status}")
         before, after = head_item(run), head_item(moved)
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         absent = [name for name in ("report", "overdue", "cancel_requested_at") if name not in before]
+        if moved.launch > run.launch and run.task_arn is None:
+            # A task of this launch says that it was not refused after all: there must be no further one.
+            absent.append("task_arn")
+        gone = {*before, *OF_AN_ATTEMPT} if moved.status == RunStatus.QUEUED else before
         expression, names, values = update_expression(
             set_values=changed,
-            remove=[name for name in before if name not in after],
+            remove=sorted(name for name in gone if name not in after),
             names=["status", *_FENCE, *absent],
         )
         unchanged = "".join(f" AND attribute_not_exists(#{name})" for name in absent)

@@ -21,6 +21,12 @@ START_TIMEOUT_SECONDS = 20 * 60
 """A task that claims nothing within it is stopped: a large image takes a minute or two, and Fargate may hang."""
 
 
+OF_AN_ATTEMPT = (
+    "claimed_by", "launched_at", "overdue", "refusal", "report", "started_at", "task_arn", "timings",
+)  # fmt: skip
+"""What of a run's head belongs to one attempt, and is gone when another follows."""
+
+
 SKIPPED = "skipped_overlap"
 """Reason of a run that was recorded and never started, for its concurrency key was taken."""
 

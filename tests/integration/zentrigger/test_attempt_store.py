@@ -25,6 +25,7 @@ from zentrigger.lifecycle import End, NextAttempt, StopTask, decide, decide_stop
 from zentrigger.retries import Failure
 from zentrigger.runs import (
     CONTRACT_VERSION,
+    OF_AN_ATTEMPT,
     Progress,
     Refusal,
     Report,
@@ -253,6 +254,40 @@ def test_an_attempt_that_follows_meanwhile_is_not_the_one_that_was_looked_at(
 
     standing = head(store, created.run_id)
     assert (standing.attempt, standing.claimed_by, standing.report) == (3, TASK + "3", None)
+
+
+def test_what_a_launch_keeps_late_is_not_left_on_the_next_attempt(
+    store: Runs, dynamodb: "DynamoDBClient", clock: Clock
+) -> None:
+    """Between the look at the record and the write: the ARN of the task, whose end the move is about."""
+    created = create(store, run()).run
+    late = Interrupted(dynamodb, "transact_write_items", 1, lambda: store.record_task(created, TASK))
+
+    waiting = another_attempt(Runs(TABLE, late, clock), created)  # type: ignore[arg-type]
+
+    assert waiting is not None
+    assert head(store, created.run_id) == waiting
+    assert items(dynamodb, created.run_id)["head"].keys().isdisjoint(OF_AN_ATTEMPT)
+    starting = store.start(waiting, max_active=1)
+    assert starting is not None
+    clock.passes(minutes=25)
+    store.record_task(starting, TASK + "2")
+    assert (head(store, created.run_id).task_arn, head(store, created.run_id).launched_at) == (TASK + "2", clock())
+
+
+def test_a_launch_that_had_started_a_task_is_not_made_again(store: Runs, dynamodb: "DynamoDBClient") -> None:
+    """Its refusal is proven wrong between the look at the record and the write."""
+    created = create(store, run()).run
+    store.record_refusal(created, Refusal(launch=1, transient=True, reason="throttled", message="slow down"))
+    refused = head(store, created.run_id)
+    late = Interrupted(dynamodb, "transact_write_items", 1, lambda: store.record_task(created, TASK))
+
+    assert Runs(TABLE, late, lambda: MOMENT).requeue(refused, not_before=MOMENT) is None  # type: ignore[arg-type]
+
+    standing = head(store, created.run_id)
+    assert (standing.status, standing.launch, standing.task_arn) == (RunStatus.STARTING, 1, TASK)
+    assert counts(dynamodb) == (1, 0)
+    assert decide(standing, MOMENT) is None, "its task is awaited"
 
 
 @on_dynamodb_local

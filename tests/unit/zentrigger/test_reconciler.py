@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.factories import MOMENT, run
+from tests.factories import MOMENT, TASK, run
 from tests.unit.zentrigger.bench import Bench
+from zentrigger.lifecycle import FindTask
 from zentrigger.run_store import NoFreeSlotError
 
 
@@ -68,3 +69,18 @@ def test_those_who_back_off_do_not_hide_those_who_wait() -> None:
     bench = Bench(*backing_off, run(status="queued"))
 
     assert bench.start_waiting() == 1
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_task_that_is_found_is_kept_and_stopped_if_its_run_is_to_end(cancelled: bool) -> None:
+    """In this order, and at once: the record knows what was stopped, and nobody waits for a further look."""
+    standing = run(status="starting", cancel_requested_at=MOMENT if cancelled else None)
+    bench = Bench(standing)
+    bench.tasks.find.return_value = TASK
+    done: list[tuple[str, str]] = []
+    bench.runs.record_task.side_effect = lambda _of, task_arn: done.append(("kept", task_arn))
+    bench.tasks.stop.side_effect = lambda task_arn, _reason: done.append(("stopped", task_arn))
+
+    bench.reconciler.carry_out(standing, FindTask())
+
+    assert done == [("kept", TASK), ("stopped", TASK)][: 1 + cancelled]
