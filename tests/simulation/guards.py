@@ -424,7 +424,7 @@ GUARDS = [
     Guard(
         "the sweep announces ends",
         sweep,
-        "unannounced = list(self._runs.active(ENDED, SWEPT_AT_ONCE))",
+        "unannounced = list(self._runs.active(ENDED, SWEPT_AT_ONCE, unreadable.add))",
         "unannounced = []",
         schedules.nobody_hears_of_an_end,
         "that was not announced",
@@ -688,5 +688,21 @@ GUARDS = [
         "repaired = again",
         schedules.a_count_is_wrong,
         "1 runs count as active",
+    ),
+    Guard(
+        "counts are not compared with runs of which one cannot be read",
+        sweep,
+        "        if not unreadable and len",
+        "        if len",
+        schedules.a_head_cannot_be_read,
+        "its slot was given away",
+    ),
+    Guard(
+        "a run that cannot be read is told of",
+        sweep,
+        "        report.failed += len(unreadable)\n",
+        "",
+        schedules.a_head_cannot_be_read,
+        "nobody is told of it",
     ),
 ]

@@ -775,3 +775,26 @@ def a_count_is_wrong(world: World) -> None:
     active = int(world.table.items["capacity#all", "capacity"]["active_runs"]["N"])
     assert not active, f"{active} runs count as active, and there is none"
     world.watch._found.clear()  # noqa: SLF001 - it has seen what this put in
+
+
+@schedule()
+def a_head_cannot_be_read(world: World) -> None:
+    world.submit("a", works=[RUNS_ON])
+    world.work()
+    head = world.table.items[world.run_id("a"), "head"]
+    # As a later version would write it, which was rolled back.
+    _put(world, head | {"source": {"M": {"type": {"S": "carrier_pigeon"}}}})
+    for _ in range(20):
+        world.advance(60)
+        # The watch takes what fails for a fault of the sweep.
+        report = world.sweeper.sweep()
+        assert report.failed == 1, f"nobody is told of it: {report}"
+    active = int(world.table.items["capacity#all", "capacity"]["active_runs"]["N"])
+    assert active == 1, f"its slot was given away: {active} runs count as active"
+    _put(world, head)
+    world.cancel("a")
+
+
+def _put(world: World, item: dict[str, Any]) -> None:
+    world.table.transact_write_items(TransactItems=[{"Put": {"Item": item}}])
+    world.deliveries.clear()

@@ -1,7 +1,7 @@
 """A run's items: head and parts, as the runs table has them, and for how long."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,14 +75,18 @@ def part_body(part: Mapping[str, Any] | None, run: Run, *, of_attempt: bool = Tr
     return str(part["body"]) if not of_attempt or part["attempt"] == run.attempt else None
 
 
-def readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
-    """Give the heads that can be read; one that cannot must not hide the others."""
+def readable(items: Iterable[Mapping[str, Any]], unreadable: Callable[[str], object] = lambda _: None) -> Iterator[Run]:
+    """Give the heads that can be read; one that cannot must not hide the others.
+
+    A later version may have written it, which has been rolled back since. `unreadable` is told its run's id.
+    """
     for item in items:
         values = from_item(item)
         try:
             yield Run.model_validate(values)
         except ValidationError:
             _log.exception("the head of run %s cannot be read", values.get("run_id"))
+            unreadable(str(values.get("run_id")))
 
 
 def expired(run: Run, now: datetime) -> bool:

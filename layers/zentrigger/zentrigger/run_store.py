@@ -195,18 +195,19 @@ class RunStore(RunReader):
         of_pipeline = capacity_of(read_counts(self._client, self._table, pipeline_group(pipeline)))
         return Standing(self.capacity(), of_pipeline, key)
 
-    def active(self, status: str, limit: int) -> tuple[Run, ...]:
+    def active(self, status: str, limit: int, unreadable: Callable[[str], object] = lambda _: None) -> tuple[Run, ...]:
         """Give up to `limit` runs of a status (or `ENDED`: ended, not announced), by rank: the first in line first.
 
-        From an index, so that the newest may be missing for a moment and a head may have moved on.
+        From an index, so that the newest may be missing for a moment and a head may have moved on. `unreadable` is told
+        the id of each run that is left out because its head cannot be read.
         """
-        return tuple(self._by_rank(status, limit))
+        return tuple(self._by_rank(status, limit, unreadable))
 
-    def waiting(self, limit: int) -> Iterator[Run]:
+    def waiting(self, limit: int, unreadable: Callable[[str], object] = lambda _: None) -> Iterator[Run]:
         """Give up to `limit` waiting runs, the first in line first; read from the index as they are asked for."""
-        return self._by_rank(RunStatus.QUEUED, limit)
+        return self._by_rank(RunStatus.QUEUED, limit, unreadable)
 
-    def _by_rank(self, status: str, limit: int) -> Iterator[Run]:
+    def _by_rank(self, status: str, limit: int, unreadable: Callable[[str], object]) -> Iterator[Run]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="active",
@@ -216,7 +217,7 @@ class RunStore(RunReader):
             PaginationConfig={"MaxItems": limit, "PageSize": min(limit, _READ_AT_ONCE)},
         )
         for page in pages:
-            yield from readable(page["Items"])
+            yield from readable(page["Items"], unreadable)
 
     # ------------------------------------------------------------ launching
 

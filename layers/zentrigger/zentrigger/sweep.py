@@ -66,20 +66,23 @@ class Sweep:
     def sweep(self) -> SweepReport:
         """Do what events should have done, for as long as there is time.
 
-        What fails for one run does not keep the sweep from the others: it is logged and counted in `failed`.
+        What fails for one run does not keep the sweep from the others: it is logged and counted in `failed`; so is a
+        run that cannot be read.
         """
         report = SweepReport()
         until = self._timer() + SECONDS
         looked_at = self._clock()
+        unreadable: set[str] = set()
         holding = [
-            *self._runs.active(RunStatus.STARTING, SWEPT_AT_ONCE),
-            *self._runs.active(RunStatus.RUNNING, SWEPT_AT_ONCE),
+            *self._runs.active(RunStatus.STARTING, SWEPT_AT_ONCE, unreadable.add),
+            *self._runs.active(RunStatus.RUNNING, SWEPT_AT_ONCE, unreadable.add),
         ]
-        waiting = list(self._runs.waiting(WAITING_COUNTED))
+        waiting = list(self._runs.waiting(WAITING_COUNTED, unreadable.add))
         self._take_stock(holding, waiting, report)
         states, beats = self._states(holding, report), self._beats(holding, report)
         cancelled = [run for run in waiting if run.cancel_requested_at]
-        unannounced = list(self._runs.active(ENDED, SWEPT_AT_ONCE))
+        unannounced = list(self._runs.active(ENDED, SWEPT_AT_ONCE, unreadable.add))
+        report.failed += len(unreadable)
         # By lot, so that none is left out each time where there is no time for all.
         random.shuffle(holding)
         for run in [*holding, *cancelled]:
@@ -87,7 +90,8 @@ class Sweep:
         self._guarded(report, self._start_waiting, until, report)
         for run in unannounced:
             self._sweep_in_time(until, run, states, beats, report)
-        if len(waiting) < WAITING_COUNTED and self._timer() < until:
+        # A run that cannot be read may hold a slot all the same: without it, counts would seem too high.
+        if not unreadable and len(waiting) < WAITING_COUNTED and self._timer() < until:
             self._guarded(report, self._compare, [*holding, *waiting], looked_at, report)
         return report
 

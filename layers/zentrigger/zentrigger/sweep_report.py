@@ -22,6 +22,7 @@ class SweepReport:
     left: int = 0
     """Runs that there was no time for; they are drawn by lot, so that the next sweep comes to them."""
     failed: int = 0
+    """Parts of the sweep that raised, and runs that could not be read."""
 
     @property
     def idle(self) -> bool:

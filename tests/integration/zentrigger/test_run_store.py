@@ -244,7 +244,7 @@ def test_a_task_is_recorded_once_and_no_refusal_after_it(store: Runs) -> None:
 
 
 def test_a_head_that_cannot_be_read_hides_no_other(store: Runs, dynamodb: "DynamoDBClient") -> None:
-    """Neither from the sweep nor from a list."""
+    """Neither from the sweep, which is told of it, nor from a list."""
     broken, sound = create(store, run(), max_active=5).run, create(store, run(), max_active=5).run
     dynamodb.update_item(
         TableName="RunsTable",
@@ -253,6 +253,9 @@ def test_a_head_that_cannot_be_read_hides_no_other(store: Runs, dynamodb: "Dynam
         ExpressionAttributeValues={":text": {"S": "x"}},
     )
 
+    unreadable: list[str] = []
+    assert [found.run_id for found in store.active(RunStatus.STARTING, 5, unreadable.append)] == [sound.run_id]
+    assert unreadable == [broken.run_id]
     assert [found.run_id for found in store.active(RunStatus.STARTING, 5)] == [sound.run_id]
     assert [found.run_id for found in store.page(limit=5, pipeline=sound.pipeline).runs] == [sound.run_id]
 

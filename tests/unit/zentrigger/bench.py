@@ -1,5 +1,6 @@
 """A reconciler, a starter and a sweep between doubles."""
 
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +15,10 @@ from zentrigger.sweep import Sweep
 from zentrigger.sweep_report import SweepReport
 
 
+def ignored(_: str) -> None:
+    """Do nothing with the id of a run."""
+
+
 class Bench:
     """A reconciler between doubles; the table holds what it is told to."""
 
@@ -23,7 +28,11 @@ class Bench:
         self.runs.head.side_effect = self.heads.get
         self.runs.get.return_value = None
         self.runs.active.side_effect = self._active
-        self.runs.waiting.side_effect = lambda limit: iter(self._active("queued", limit))
+        self.unreadable: dict[str, str] = {}
+        """Run id -> status of a run whose head cannot be read."""
+        self.runs.waiting.side_effect = lambda limit, unreadable=ignored: iter(
+            self._active("queued", limit, unreadable)
+        )
         self.runs.capacity.return_value = Capacity(0, 0)
         self.runs.heartbeats.side_effect = lambda of: dict.fromkeys(run.run_id for run in of)
         self.capacity = Mock()
@@ -34,7 +43,10 @@ class Bench:
         self.tasks.find.return_value = None
         self.tasks.run_task.return_value = Started(TASK)
 
-    def _active(self, status: str, limit: int) -> tuple[Run, ...]:
+    def _active(self, status: str, limit: int, unreadable: Callable[[str], object] = ignored) -> tuple[Run, ...]:
+        for run_id, unread in self.unreadable.items():
+            if unread == status:
+                unreadable(run_id)
         found = [
             of
             for of in self.heads.values()

@@ -151,10 +151,24 @@ def test_counts_are_compared_with_all_runs_that_have_not_ended() -> None:
     assert looked_at == MOMENT
 
     crowded = Bench(*standing)
-    crowded.runs.waiting.side_effect = lambda limit: iter([waiting] * limit)
+    crowded.runs.waiting.side_effect = lambda limit, *_: iter([waiting] * limit)
     crowded.runs.start.side_effect = NoFreeSlotError(("all",))
     crowded.sweep()
     crowded.capacity.compare.assert_not_called()
+
+
+@pytest.mark.parametrize("status", ["starting", "running", "queued", "ended"])
+def test_a_run_that_cannot_be_read_is_told_of_and_keeps_its_slot(status: str) -> None:
+    """A later version wrote it. All else is done; what it counts in is not for this sweep to say."""
+    reported = run(status="running", task_arn=TASK, claimed_by=TASK, report=Verdict(outcome="succeeded"))
+    bench = Bench(reported)
+    bench.unreadable = {"later": status}
+
+    report = bench.sweep()
+
+    assert report.failed == 1
+    assert bench.ended() == [(reported.run_id, RunStatus.SUCCEEDED, None)]
+    bench.capacity.compare.assert_not_called()
 
 
 def test_metrics_are_written_only_where_there_is_something_to_see(
