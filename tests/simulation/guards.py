@@ -666,11 +666,19 @@ GUARDS = [
         "a sweep found counts to be wrong",
     ),
     Guard(
-        "a count is repaired when it is wrong a minute later, too",
+        "a count is repaired when it has been wrong for long",
         capacity_store,
-        'counts["drift_at"] <= to_text(looked_at - SEEN_AGAIN_AFTER)',
+        'counts["drift_at"] <= to_text(looked_at - REPAIRED_AFTER)',
         "True",
-        schedules.two_sweeps_see_what_the_index_has_not_yet,
+        schedules.the_index_is_minutes_behind,
+        "counts were repaired that were right",
+    ),
+    Guard(
+        "a count that has changed is not repaired for long",
+        capacity_store,
+        ' and counts.get("rank", "") <= counts["drift_at"]:\n',
+        ":\n",
+        schedules.the_index_shows_nothing_while_runs_come_and_go,
         "counts were repaired that were right",
     ),
     Guard(
@@ -684,8 +692,8 @@ GUARDS = [
     Guard(
         "a wrong count is repaired",
         capacity_store,
-        "repaired = again and self._repair(group, drift, active=active, waiting=waiting, live=live)",
-        "repaired = again",
+        "repaired = stands and self._repair(group, drift, active=active, waiting=waiting, live=live)",
+        "repaired = stands",
         schedules.a_count_is_wrong,
         "1 runs count as active",
     ),

@@ -23,8 +23,9 @@ COMPARED_SINCE = timedelta(days=2)
 
 COMPARED_AT_ONCE = 1000
 
-SEEN_AGAIN_AFTER = timedelta(seconds=30)
-"""How much later a disagreement must be seen again: by the next minute's sweep, not by one beside the first."""
+REPAIRED_AFTER = timedelta(minutes=15)
+"""How long the same disagreement must have been seen, between counts that have not changed, before it is believed: an
+index may be minutes behind, and what it does not show yet must not give slots away."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ class CapacityStore:
         return capacity_of(from_item(answer.get("Attributes", {})))
 
     def compare(self, runs: Iterable[Run], looked_at: datetime) -> list[Drift]:
-        """Compare the counts with the runs that have not ended, and repair what is wrong for the second time.
+        """Compare the counts with the runs that have not ended, and repair what has been wrong for long.
 
-        Counts change with the runs in one transaction, so that only a hand or a fault of ours can part them. A
-        disagreement is kept beside the counts; the same one again, a sweep later, is taken off them.
+        Counts change with the runs in one transaction, so that only a hand or a fault of ours can part them; or the
+        index is behind, and they are right. So a disagreement is told at once and kept beside the counts, and is taken
+        off them when each look since has seen the same, and they have not changed, for `REPAIRED_AFTER`.
 
         Args:
             runs: All runs that have not ended, as the index shows them.
@@ -112,9 +114,9 @@ class CapacityStore:
                 self._forget_drift(group, seen)
             return None
         drift = f"{active},{waiting},{live}"
-        if seen == drift:
-            again = counts["drift_at"] <= to_text(looked_at - SEEN_AGAIN_AFTER)
-            repaired = again and self._repair(group, drift, active=active, waiting=waiting, live=live)
+        if seen == drift and counts.get("rank", "") <= counts["drift_at"]:
+            stands = counts["drift_at"] <= to_text(looked_at - REPAIRED_AFTER)
+            repaired = stands and self._repair(group, drift, active=active, waiting=waiting, live=live)
             return Drift(group, active, waiting, repaired=repaired)
         persist(
             lambda: self._client.update_item(

@@ -22,7 +22,7 @@ from tests.integration.zentrigger.bench import (
 from zentrigger.attempts import following, story
 from zentrigger.capacity import Capacity, PipelineCapacity
 from zentrigger.capacity_counts import KEY_COUNTS_KEPT, capacity_key
-from zentrigger.capacity_store import COMPARED_SINCE, INDEX_SETTLES_AFTER, SEEN_AGAIN_AFTER, CapacityStore, Drift
+from zentrigger.capacity_store import COMPARED_SINCE, INDEX_SETTLES_AFTER, REPAIRED_AFTER, CapacityStore, Drift
 from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import from_item, to_item
 from zentrigger.lifecycle import NextAttempt
@@ -326,10 +326,10 @@ def settled(store: Runs, clock: Clock) -> Run:
 
 @pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("by", [{"active": 1}, {"waiting": 2}, {"active": -1, "waiting": 1}, {"live": 1}])
-def test_counts_that_are_wrong_twice_are_repaired_once(
+def test_counts_that_are_wrong_for_long_are_repaired_once(
     store: Runs, capacity: CapacityStore, dynamodb: "DynamoDBClient", clock: Clock, by: dict[str, int]
 ) -> None:
-    """The first time it is kept in mind; a sweep later the same is taken off; then there is nothing to say."""
+    """The first time it is kept in mind; a quarter of an hour later the same is taken off; then all is said."""
     groups = ["all", PIPELINE, "key#k"]
     active, waiting = by.get("active", 0), by.get("waiting", 0)
     assert compare(store, capacity, clock) == []
@@ -338,7 +338,7 @@ def test_counts_that_are_wrong_twice_are_repaired_once(
     wrong = [counts_item(dynamodb, group) for group in groups]
     assert compare(store, capacity, clock) == [Drift(group, active, waiting, repaired=False) for group in groups]
     assert all(item.items() < counts_item(dynamodb, group).items() for group, item in zip(groups, wrong, strict=True))
-    clock.passes(minutes=1)
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds())
 
     assert compare(store, capacity, clock) == [Drift(group, active, waiting, repaired=True) for group in groups]
 
@@ -355,7 +355,7 @@ def test_two_sweeps_at_once_repair_once(
     shift(dynamodb, "all", active=3)
     seen = Drift("all", 3, 0, repaired=False)
     assert compare(store, capacity, clock) == [seen]
-    clock.passes(seconds=SEEN_AGAIN_AFTER.total_seconds() - 1)
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds() - 1)
     assert compare(store, capacity, clock) == [seen]
     clock.passes(seconds=1)
     other: list[Drift] = []
@@ -380,23 +380,27 @@ def test_another_disagreement_is_not_the_same(
     for by, found in ((1, 1), (1, 2), (-1, 1), (1, 2)):
         shift(dynamodb, "all", active=by)
         assert compare(store, capacity, clock) == [Drift("all", found, 0, repaired=False)]
-        clock.passes(minutes=1)
+        clock.passes(seconds=REPAIRED_AFTER.total_seconds())
 
     assert compare(store, capacity, clock) == [Drift("all", 2, 0, repaired=True)]
     assert counts(dynamodb) == (1, 1)
 
 
-def test_counts_that_changed_a_moment_ago_are_left_alone(
+def test_counts_that_changed_are_not_repaired_for_long(
     store: Runs, capacity: CapacityStore, dynamodb: "DynamoDBClient", clock: Clock, settled: Run
 ) -> None:
-    """The index may be behind them. What was seen before is not forgotten for it."""
+    """The index may be behind them: for a moment nothing is said of them, and what was seen before counts anew."""
     shift(dynamodb, "all", active=1)
     assert compare(store, capacity, clock) == [Drift("all", 1, 0, repaired=False)]
-    clock.passes(minutes=1)
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds())
     end(store, settled)
     clock.passes(seconds=INDEX_SETTLES_AFTER.total_seconds() - 1)
     assert capacity.compare([settled, *store.waiting(5)], clock()) == [], "as if the index were behind"
 
+    clock.passes(seconds=1)
+    assert compare(store, capacity, clock) == [Drift("all", 1, 0, repaired=False)]
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds() - 1)
+    assert compare(store, capacity, clock) == [Drift("all", 1, 0, repaired=False)]
     clock.passes(seconds=1)
     assert compare(store, capacity, clock) == [Drift("all", 1, 0, repaired=True)]
     assert counts(dynamodb) == (0, 1)
@@ -424,12 +428,12 @@ def test_counts_in_which_no_run_is_left_are_found(
     groups = ["pipeline#gone", "key#k"]
     for group in groups:
         shift(dynamodb, group, active=1)
-    clock.passes(seconds=COMPARED_SINCE.total_seconds() - 60)
+    clock.passes(seconds=(COMPARED_SINCE - REPAIRED_AFTER).total_seconds() - 1)
 
     assert sorted(compare(store, capacity, clock), key=lambda drift: drift.group) == [
         Drift(group, 1, 0, repaired=False) for group in sorted(groups)
     ]
-    clock.passes(seconds=59)
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds())
     assert [drift.repaired for drift in compare(store, capacity, clock)] == [True, True]
     assert (counts(dynamodb, "pipeline#gone"), counts(dynamodb, "key#k")) == ((0, 0), (0, 0))
     shift(dynamodb, "pipeline#gone", active=1)
@@ -450,7 +454,7 @@ def test_counts_that_are_gone_are_made_anew(
         dynamodb.delete_item(TableName=TABLE, Key=capacity_key(group))
 
     assert compare(store, capacity, clock) == [Drift(group, -1, -1, repaired=False) for group in groups]
-    clock.passes(minutes=1)
+    clock.passes(seconds=REPAIRED_AFTER.total_seconds())
     assert compare(store, capacity, clock) == [Drift(group, -1, -1, repaired=True) for group in groups]
 
     assert [counts(dynamodb, group) for group in groups] == [(1, 1)] * 3

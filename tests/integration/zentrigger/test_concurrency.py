@@ -19,7 +19,7 @@ from zentrigger.attempt_store import NotClaimableError
 from zentrigger.attempts import following, story
 from zentrigger.capacity import Limits, groups_of
 from zentrigger.capacity_counts import capacity_key
-from zentrigger.capacity_store import CapacityStore
+from zentrigger.capacity_store import REPAIRED_AFTER, CapacityStore
 from zentrigger.errors import ConflictError, QueueFullError
 from zentrigger.events import ContainerState, TaskState
 from zentrigger.launches import LaunchAnswer, Network, Started, launch
@@ -549,7 +549,7 @@ def test_one_of_many_tasks_claims(store: Runs) -> None:
 
 
 def test_parallel_recounts_repair_once(store: Runs, dynamodb: "DynamoDBClient", clock: Clock) -> None:
-    """Eight sweeps find the counts of one group wrong, for the second time: one of them puts them right."""
+    """Eight sweeps find the counts of one group wrong, after long: one of them puts them right."""
     running = claimed(store)
     clock.passes(minutes=5)
     dynamodb.update_item(
@@ -561,7 +561,7 @@ def test_parallel_recounts_repair_once(store: Runs, dynamodb: "DynamoDBClient", 
     seen = []
     for _ in range(2):
         seen = at_once([partial(CapacityStore(TABLE, dynamodb).compare, [running], clock())] * 8)
-        clock.passes(minutes=1)
+        clock.passes(seconds=REPAIRED_AFTER.total_seconds())
 
     assert sum(drift.repaired for drifts in seen for drift in drifts) == 1
     assert counts(dynamodb) == (1, 0)
