@@ -24,6 +24,9 @@ Names = Mapping[str, str]
 Values = Mapping[str, Value]
 Condition = Callable[[Item, Names, Values], bool]
 
+AT_ONCE = 100
+"""BatchGetItem takes no more."""
+
 CONDITION_FAILED = "The conditional request failed"
 
 
@@ -64,6 +67,8 @@ class Table:
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         """Give several items."""
+        if sum(len(asked["Keys"]) for asked in RequestItems.values()) > AT_ONCE:
+            raise _error("BatchGetItem", "ValidationException", "Too many items requested for the BatchGetItem call")
         found = {
             table: [dict(self.items[_key(key)]) for key in asked["Keys"] if _key(key) in self.items]
             for table, asked in RequestItems.items()

@@ -82,7 +82,8 @@ def standstill() -> Iterator[None]:
     runner_level = runner.level
     runner.setLevel(logging.CRITICAL)
     try:
-        with patch("zentrigger.items.time.sleep"), patch("zentrigger.sweep.random", LOT):
+        lots = patch("zentrigger.sweep.random", LOT), patch("zentrigger.capacity_store.random", LOT)
+        with patch("zentrigger.items.time.sleep"), lots[0], lots[1]:
             yield
     finally:
         logger.setLevel(level)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+READ_AT_ONCE = 100
+"""BatchGetItem takes no more (AWS: BatchGetItem)."""
+
 COUNTS = "counts"
 """Value of `active` on the counts."""
 
@@ -76,6 +79,20 @@ def read_counts(client: "DynamoDBClient", table: str, group: str) -> dict[str, A
     """Give the item with a group's counts as it stands now; empty where none was ever written."""
     answer = client.get_item(TableName=table, Key=capacity_key(group), ConsistentRead=True)
     return from_item(answer.get("Item", {}))
+
+
+def read_many_counts(client: "DynamoDBClient", table: str, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Give the items with the counts of up to 100 groups as they stand now, empty where none was ever written.
+
+    A group that DynamoDB did not come to, being busy, is left out: of its counts nothing is known.
+    """
+    keys = {group: capacity_key(group) for group in groups}
+    answer = client.batch_get_item(RequestItems={table: {"Keys": list(keys.values()), "ConsistentRead": True}})
+    unprocessed = answer["UnprocessedKeys"].get(table)
+    left = {from_item(key)["run_id"] for key in unprocessed["Keys"]} if unprocessed else set()
+    found = {item["run_id"]: item for item in map(from_item, answer["Responses"].get(table, ()))}
+    read = {group: from_item(key)["run_id"] for group, key in keys.items()}
+    return {group: found.get(run_id, {}) for group, run_id in read.items() if run_id not in left}
 
 
 def capacity_of(counts: Mapping[str, Any]) -> PipelineCapacity:

@@ -1,5 +1,6 @@
 """The capacity counts as such: shown, limited for a pipeline, and compared with the runs that there are."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from zentrigger.capacity import PipelineCapacity, groups_of, pipeline_group, stack_group
-from zentrigger.capacity_counts import COUNTS, capacity_key, capacity_of, read_counts
+from zentrigger.capacity_counts import (
+    COUNTS,
+    READ_AT_ONCE,
+    capacity_key,
+    capacity_of,
+    read_counts,
+    read_many_counts,
+)
 from zentrigger.items import from_item, persist, to_item, update_if
 from zentrigger.runs import Run
 from zentrigger.timestamps import now, to_text
@@ -48,7 +56,7 @@ class CapacityStore:
 
     def of_pipeline(self, pipeline: str) -> PipelineCapacity:
         """Give how many runs of a pipeline are active, wait, and may be active."""
-        return capacity_of(self._counts(pipeline_group(pipeline)))
+        return capacity_of(read_counts(self._client, self._table, pipeline_group(pipeline)))
 
     def set_limit(self, pipeline: str, max_active: int | None) -> PipelineCapacity:
         """Have at most so many runs of a pipeline active from now on; None: as many as the stack has slots; 0: none.
@@ -67,7 +75,9 @@ class CapacityStore:
         )
         return capacity_of(from_item(answer.get("Attributes", {})))
 
-    def compare(self, runs: Iterable[Run], looked_at: datetime) -> list[Drift]:
+    def compare(
+        self, runs: Iterable[Run], looked_at: datetime, *, in_time: Callable[[], bool] = lambda: True
+    ) -> list[Drift]:
         """Compare the counts with the runs that have not ended, and repair what has been wrong for long.
 
         Counts change with the runs in one transaction, so that only a hand or a fault of ours can part them; or the
@@ -77,6 +87,8 @@ class CapacityStore:
         Args:
             runs: All runs that have not ended, as the index shows them.
             looked_at: When the index was read, or earlier.
+            in_time: Tells whether there is time for a hundred groups more. That of all runs is the first, the others
+                come by lot, so that none is left out each time.
 
         """
         actual: dict[str, Counter[str]] = {stack_group(): Counter()}
@@ -86,8 +98,17 @@ class CapacityStore:
                 actual.setdefault(group, Counter())["active" if run.status.holds_slot else "waiting"] += 1
         for group in self._changed_since(looked_at - COMPARED_SINCE):
             actual.setdefault(group, Counter())
-        found = (self._compared(group, counts, looked_at) for group, counts in actual.items())
-        return [drift for drift in found if drift is not None]
+        further = [group for group in actual if group != stack_group()]
+        random.shuffle(further)
+        groups = [stack_group(), *further]
+        drifts: list[Drift] = []
+        for start in range(0, len(groups), READ_AT_ONCE):
+            if not in_time():
+                break
+            counted = read_many_counts(self._client, self._table, groups[start : start + READ_AT_ONCE])
+            found = (self._compared(group, counts, actual[group], looked_at) for group, counts in counted.items())
+            drifts += [drift for drift in found if drift is not None]
+        return drifts
 
     def _changed_since(self, moment: datetime) -> list[str]:
         answer = self._client.query(
@@ -101,8 +122,9 @@ class CapacityStore:
         )
         return [from_item(item)["run_id"].removeprefix("capacity#") for item in answer["Items"]]
 
-    def _compared(self, group: str, actual: Mapping[str, int], looked_at: datetime) -> Drift | None:
-        counts = self._counts(group)
+    def _compared(
+        self, group: str, counts: Mapping[str, Any], actual: Mapping[str, int], looked_at: datetime
+    ) -> Drift | None:
         if counts.get("rank", "") > to_text(looked_at - INDEX_SETTLES_AFTER):
             return None
         active = counts.get("active_runs", 0) - actual.get("active", 0)
@@ -151,6 +173,3 @@ class CapacityStore:
             values=to_item({":drift": drift}),
             condition="#drift = :drift",
         )
-
-    def _counts(self, group: str) -> dict[str, Any]:
-        return read_counts(self._client, self._table, group)

@@ -92,7 +92,7 @@ class Sweep:
             self._sweep_in_time(until, run, states, beats, report)
         # A run that cannot be read may hold a slot all the same: without it, counts would seem too high.
         if not unreadable and len(waiting) < WAITING_COUNTED and self._timer() < until:
-            self._guarded(report, self._compare, [*holding, *waiting], looked_at, report)
+            self._guarded(report, self._compare, [*holding, *waiting], looked_at, until, report)
         return report
 
     # ------------------------------------------------------------ looking
@@ -189,8 +189,8 @@ class Sweep:
             looked_at=WAITING_SWEPT, in_time=lambda: self._timer() < until
         )
 
-    def _compare(self, runs: list[Run], looked_at: datetime, report: SweepReport) -> None:
-        for drift in self._capacity.compare(runs, looked_at):
+    def _compare(self, runs: list[Run], looked_at: datetime, until: float, report: SweepReport) -> None:
+        for drift in self._capacity.compare(runs, looked_at, in_time=lambda: self._timer() < until):
             report.drifts += 1
             report.drifts_repaired += drift.repaired
             logger.error(

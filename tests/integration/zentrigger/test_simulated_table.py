@@ -63,6 +63,9 @@ def _plain(answer: Any) -> Any:
         return told["Error"]["Code"], reasons, told.get("Item")
     read = {name: answer.get(name) for name in ("Item", "Items", "Responses", "Attributes")}
     if read["Responses"]:
-        # BatchGetItem answers in any order.
-        read["Responses"] = {table: sorted(items, key=repr) for table, items in read["Responses"].items()}
+        # BatchGetItem answers in any order, and so do an item's attributes.
+        read["Responses"] = {
+            table: sorted(items, key=lambda item: repr(sorted(item.items())))
+            for table, items in read["Responses"].items()
+        }
     return read
