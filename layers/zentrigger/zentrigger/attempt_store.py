@@ -1,6 +1,6 @@
 """A task's side of the runs table: it claims its attempt, says how far it is, and how it went. Nothing else."""
 
-from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
+from zentrigger.items import TransactionRefusedError, from_item, to_item, transact, update_expression, update_if
 from zentrigger.run_items import head_key, part_item
 from zentrigger.run_reader import RunReader
 from zentrigger.runs import CONTRACT_VERSION, Assignment, Progress, Report, Run, RunStatus, Timings, Verdict
@@ -110,7 +110,10 @@ class AttemptStore(RunReader):
             raise NotClaimableError(f"run {run.run_id} is not to be claimed: {why}") from refused
 
     def save_progress(self, run_id: str, attempt: int, progress: Progress) -> bool:
-        """Keep what a running attempt says of itself. False: another attempt has taken over, nothing was changed."""
+        """Keep what a running attempt says of itself. False: another attempt has taken over, nothing was changed.
+
+        Where there is no such part any more it is made anew: what is missing is no word of another attempt.
+        """
         expression, names, values = update_expression(
             set_values={"body": progress.model_dump_json()}, names=["attempt"]
         )
@@ -123,7 +126,26 @@ class AttemptStore(RunReader):
             values={**values, **to_item({":attempt": attempt})},
             condition="#attempt = :attempt",
         )
-        return standing is None
+        return standing is None or (not standing and self._made_anew(run_id, attempt, progress))
+
+    def _made_anew(self, run_id: str, attempt: int, progress: Progress) -> bool:
+        run = self.head(run_id)
+        if run is None or run.attempt != attempt or run.status != RunStatus.RUNNING:
+            return False
+        part = from_item(part_item(run, "progress", progress))
+        own = {name: value for name, value in part.items() if name not in ("run_id", "part")}
+        expression, names, values = update_expression(set_values=own, names=["part"])
+        update_if(
+            self._client,
+            self._table,
+            to_item({"run_id": run_id, "part": "progress"}),
+            expression=expression,
+            names=names,
+            values=values,
+            condition="attribute_not_exists(#part)",
+        )
+        # What stands there meanwhile says with the next beat whose it is.
+        return True
 
     def report(self, run_id: str, attempt: int, task_arn: str, report: Report) -> bool:
         """Keep how an attempt went, once. False: the run is no longer this task's; nothing was changed."""

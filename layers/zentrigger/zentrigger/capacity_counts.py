@@ -24,8 +24,11 @@ READ_AT_ONCE = 100
 COUNTS = "counts"
 """Value of `active` on the counts."""
 
-KEY_COUNTS_KEPT = timedelta(days=180)
-"""How long the counts of a concurrency key outlive its last change; a run is over long before (14 days at most)."""
+KEY_COUNTS_KEPT = timedelta(days=400)
+"""How long the counts of a concurrency key outlive its last change.
+
+Nothing bounds how long a run waits, or runs without `timeout_seconds`; one that does for longer loses its key.
+"""
 
 
 @dataclass(frozen=True)

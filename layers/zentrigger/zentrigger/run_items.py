@@ -14,8 +14,11 @@ from zentrigger.timestamps import to_text
 ENDED = "ended"
 """Value of `active` on a head that has ended and whose end has not been announced."""
 
-PARTS_KEPT_LONGER = timedelta(days=30)
-"""How much longer the parts of a record are kept: they count from its acceptance, the head from the end."""
+PARTS_KEPT_LONGER = timedelta(days=400)
+"""How much longer the parts of a record are kept: they count from its acceptance, the head from the end.
+
+A run needs its input until it is claimed, and its progress until it ends: it must not live for longer.
+"""
 
 ATTEMPT = "attempt#"
 """What the names of parts begin with that tell of earlier attempts."""

@@ -21,6 +21,8 @@ from tests.integration.zentrigger.bench import (
 )
 from zentrigger.attempt_store import NotClaimableError
 from zentrigger.attempts import following, story
+from zentrigger.capacity_counts import capacity_key
+from zentrigger.items import from_item
 from zentrigger.lifecycle import End, NextAttempt, StopTask, decide, decide_stopped
 from zentrigger.retries import Failure
 from zentrigger.runs import (
@@ -125,6 +127,82 @@ def test_older_attempts_change_nothing(store: Runs) -> None:
     )
 
     assert store.head(running.run_id) == running
+
+
+def test_progress_that_is_gone_is_made_anew(store: Runs, dynamodb: "DynamoDBClient", clock: Clock) -> None:
+    """It expired, or somebody deleted it: that is no reason to stop a pipeline that runs."""
+    running = claimed(store)
+    before = items(dynamodb, running.run_id)["progress"]
+    _lose_progress(dynamodb, running)
+    clock.passes(minutes=1)
+
+    assert store.save_progress(running.run_id, 1, Progress(heartbeat_at=clock(), zenml_run_id="z"))
+
+    after = items(dynamodb, running.run_id)["progress"]
+    assert after | {"body": None} == before | {"body": None}
+    record = store.get(running.run_id)
+    assert record is not None
+    assert record.progress == Progress(heartbeat_at=clock(), zenml_run_id="z")
+    assert store.heartbeats([running]) == {running.run_id: clock()}
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        lambda store, of: another_attempt(store, of),  # noqa: PLW0108 - it stands below
+        lambda store, of: store.end(of, RunStatus.FAILED, None, None),
+    ],
+)
+def test_progress_that_is_gone_is_nobodys_but_the_running_attempts(
+    store: Runs, dynamodb: "DynamoDBClient", since: Callable[[Runs, Run], Any]
+) -> None:
+    """A task that was given up is told so, whatever is missing."""
+    running = claimed(store)
+    assert since(store, running)
+    _lose_progress(dynamodb, running)
+
+    assert store.save_progress(running.run_id, 1, Progress(heartbeat_at=MOMENT)) is False
+    assert store.save_progress("nobody", 1, Progress(heartbeat_at=MOMENT)) is False
+
+    assert "progress" not in items(dynamodb, running.run_id)
+    assert items(dynamodb, "nobody") == {}
+
+
+def test_progress_is_not_made_anew_over_another_attempts(store: Runs, dynamodb: "DynamoDBClient") -> None:
+    """The next attempt claims between the look at the head and the write; the beat after this one is told."""
+    running = claimed(store)
+    _lose_progress(dynamodb, running)
+
+    def follow() -> None:
+        waiting = another_attempt(store, running)
+        assert waiting is not None
+        assert store.start(waiting, max_active=1)
+        store.claim(running.run_id, 2, TASK + "2")
+
+    late = Runs(TABLE, Interrupted(dynamodb, "update_item", 2, follow), lambda: MOMENT)  # type: ignore[arg-type]
+    late.save_progress(running.run_id, 1, Progress(heartbeat_at=MOMENT, zenml_run_id="old"))
+
+    assert store.save_progress(running.run_id, 1, Progress(heartbeat_at=MOMENT)) is False
+    record = store.get(running.run_id)
+    assert record is not None
+    assert record.progress == Progress(heartbeat_at=MOMENT)
+
+
+def _lose_progress(dynamodb: "DynamoDBClient", of: Run) -> None:
+    dynamodb.delete_item(TableName=TABLE, Key={"run_id": {"S": of.run_id}, "part": {"S": "progress"}})
+
+
+def test_a_run_keeps_its_parts_for_as_long_as_it_lives(store: Runs, dynamodb: "DynamoDBClient", clock: Clock) -> None:
+    """Over a year of waiting for a paused pipeline, or of running without a time limit, whatever the retention is."""
+    created = create(store, keyed("k", retention_days=1)).run
+    clock.passes(days=399)
+    store.claim(created.run_id, 1, TASK)
+
+    until: dict[str, Any] = {name: part.get("expires_at") for name, part in items(dynamodb, created.run_id).items()}
+    until["counts"] = from_item(dynamodb.get_item(TableName=TABLE, Key=capacity_key("key#k"))["Item"])["expires_at"]
+
+    assert until.pop("head") is None
+    assert all(moment > clock().timestamp() for moment in until.values()), until
 
 
 def test_a_claim_keeps_what_came_before_it(store: Runs, clock: Clock) -> None:
