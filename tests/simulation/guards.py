@@ -641,6 +641,14 @@ GUARDS = [
         "it was recorded and not launched",
     ),
     Guard(
+        "a run is looked up before its caller is told that the store was busy",
+        run_store,
+        "        except BusyError as busy:\n",
+        "        except ZeroDivisionError as busy:\n",
+        schedules.the_answer_to_recording_is_lost_and_then_the_store_is_busy,
+        "it was recorded, and its caller told",
+    ),
+    Guard(
         "a move knows its own write again",
         run_store,
         'if standing and standing.get("written_by") == moved.written_by and standing["status"] == moved.status:',

@@ -15,11 +15,12 @@ from botocore.exceptions import ClientError
 from local.faults import Faults
 from tests.simulation.calls import Killed
 from tests.simulation.tasks import FAILS, FREEZES, RUNS_ON, SUCCEEDS, SimulatedTask, Work
-from tests.simulation.world import World
+from tests.simulation.world import CALLER, World
 from zentrigger.capacity_store import REPAIRED_AFTER
-from zentrigger.errors import IdempotencyClashError, NotFoundError, QueueFullError
+from zentrigger.errors import BusyError, IdempotencyClashError, NotFoundError, QueueFullError
 from zentrigger.launches import Network
-from zentrigger.runs import Run
+from zentrigger.run_requests import RunRequest
+from zentrigger.runs import Run, Source
 
 HANGS = Work("hangs_before_claim")
 FAILS_BEFORE_CLAIM = Work("exits_before_claim", exit_code=75)
@@ -721,6 +722,22 @@ def the_answer_to_recording_is_lost(world: World) -> None:
     world.faults.next(LOST_ANSWER)
     world.submit("a")
     assert world.tasks_of("a"), "it was recorded and not launched"
+
+
+@schedule()
+def the_answer_to_recording_is_lost_and_then_the_store_is_busy(world: World) -> None:
+    world.faults.next(LOST_ANSWER)
+    world.faults.next("dynamodb.TransactWriteItems.throttle", after=1, times=2)
+    # Without an idempotency key: nobody can ask for this run again.
+    request, source = RunRequest(pipeline="training"), Source(type="http", key_id=CALLER)
+    try:
+        created = world.calls.run("trigger", lambda: world.submitter.submit(request, source))
+    except BusyError as error:
+        raise AssertionError(f"it was recorded, and its caller told: {error}") from error
+    world.names[created.run.run_id] = "a"
+    world.watch.accepted(created.run.run_id)
+    assert not created.replayed
+    assert only_task(world, "a"), "it was not launched"
 
 
 @schedule()

@@ -51,7 +51,7 @@ _PAGING = {"limit": "How many, from 1 to 100; 20 unless said.", "cursor": "The `
 _WITH_BODY = (400, 401, 403, 413, 415, 422)
 _IDEMPOTENCY = {
     "Idempotency-Key": "Up to 200 printable characters. The same key with the same body gives the same run, and the"
-    " header `Idempotency-Replayed: true`; with another body, 422."
+    " header `Idempotency-Replayed: true`; with another body, 422. Who sends one can repeat a call after any error."
 }
 _TUTORIAL_STEPS = {
     "load_data": {"parameters": {"data_url": "s3://bucket/data.csv"}},

@@ -96,7 +96,7 @@ def _submit(trigger: Trigger, event: S3Arrival | ScheduleFired, submitter: Submi
             request, _source(trigger, event), run_id=run_id_for_event(trigger.name, event), always_queued=True
         )
     except BusyError:
-        # Nothing was written: the event comes again.
+        # The event comes again, and finds its run if it is recorded after all.
         raise
     except IdempotencyClashError as error:
         # The trigger was edited between two deliveries: the first one's run is what the event started.

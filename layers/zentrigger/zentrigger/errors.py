@@ -117,7 +117,10 @@ class QueueFullError(ZentriggerError):
 
 
 class BusyError(ZentriggerError):
-    """A store was too busy to answer, also after retries. Nothing was written."""
+    """A store was too busy to answer, also after retries.
+
+    As a rule nothing was written; but a first send may have been, whose answer was lost before the store was busy.
+    """
 
     title = "Busy"
 

@@ -86,7 +86,8 @@ def transact(client: "DynamoDBClient", actions: Sequence["TransactWriteItemTypeD
 
     Raises:
         TransactionRefusedError: a condition did not hold; nothing was written.
-        BusyError: other transactions were in the way each time, or DynamoDB takes no more calls.
+        BusyError: other transactions were in the way each time, or DynamoDB takes no more calls. As a rule nothing was
+            written; but an earlier try may have been, whose answer was lost.
 
     """
     try:
@@ -156,7 +157,7 @@ def persist(write: Callable[[], Answer]) -> Answer:
             if not _in_the_way(error):
                 raise
             time.sleep(random.uniform(0, min(0.02 * 2**turn, 0.8)))  # noqa: S311 - jitter, not a secret
-    raise BusyError("The store was busy with other writes to the same items. Nothing was written; try again.")
+    raise BusyError("The store was busy with other writes to the same items; try again.")
 
 
 def throttled(error: Exception) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from zentrigger.capacity import Capacity, Concurrency, Standing, key_group, pipeline_group, stack_group
 from zentrigger.capacity_counts import (
     BACK_TO_QUEUE,
@@ -24,7 +26,7 @@ from zentrigger.capacity_counts import (
     read_counts,
     take_slot,
 )
-from zentrigger.errors import ConflictError, NotFoundError, QueueFullError
+from zentrigger.errors import BusyError, ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
 from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
@@ -98,7 +100,8 @@ class RunStore(RunReader):
             QueueFullError: no slot is free and no further run may wait. Nothing was written.
             ConflictError: its concurrency key is taken, and it rejects then. Nothing was written.
             NotFoundError: the run that this one repeats is not there, or has not ended. Nothing was written.
-            BusyError: the counts were contended too long. Nothing was written.
+            BusyError: the counts were contended too long, or DynamoDB takes no more calls; and no record is found, or
+                the text says that even this is not known.
 
         """
         starting = _written(run, status=RunStatus.STARTING)
@@ -166,7 +169,25 @@ class RunStore(RunReader):
             actions += counted(self._table, run, change, self._clock())
         if run.retry_of is not None:
             actions.append(self._link(run.retry_of, run.run_id))
-        transact(self._client, actions)
+        try:
+            transact(self._client, actions)
+        except BusyError as busy:
+            standing = self._recorded(run.run_id)
+            if standing is None:
+                raise
+            # A first send was done, and its answer lost: as if the next one had found that.
+            raise TransactionRefusedError({0: standing}) from busy
+
+    def _recorded(self, run_id: str) -> dict[str, Any] | None:
+        """Give the head under which a run is on record, whoever wrote it; raises BusyError if that cannot be known."""
+        try:
+            record = self.get(run_id)
+        except (BotoCoreError, ClientError) as error:
+            raise BusyError(
+                "The store takes no more calls just now, and does not say whether the run was recorded. With an"
+                " Idempotency-Key, try again: it gives the run that there is. Without one, look at GET /runs first."
+            ) from error
+        return head_item(record.run) if record is not None else None
 
     def _link(self, ended: str, retry: str) -> "TransactWriteItemTypeDef":
         """Have a run that has ended name its newest retry. Nothing else of it changes: it stays ended and announced."""

@@ -144,6 +144,7 @@ class Submitter:
             IdempotencyClashError: the id was used for another request.
             QueueFullError: no further run may wait.
             BusyError: the counts were contended too long, or ECS did not say which task definition the run has.
+                No record was found, or the text says that this is not known.
 
         """
         try:

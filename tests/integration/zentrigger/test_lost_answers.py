@@ -240,6 +240,68 @@ def test_what_could_not_be_written_can_be_done_again(
     assert outcome(dynamodb, failing, of, transition.act) == expected
 
 
+RECORDING = [transition for transition in TRANSITIONS if transition.name.startswith("create_")]
+
+
+@pytest.mark.parametrize("transition", RECORDING, ids=lambda transition: transition.name)
+def test_a_run_that_was_recorded_is_found_though_the_store_is_busy(
+    transition: Transition, sound: Runs, failing: Runs, faults: Faults, dynamodb: "DynamoDBClient"
+) -> None:
+    """The first send was done and its answer lost, and no other came through: it is this caller's, as good as new."""
+    expected = outcome(dynamodb, sound, transition.prepare(sound), transition.act)
+    for busy in ("throttle", "conflict"):
+        make_room(sound)
+        of = transition.prepare(sound)
+        faults.next("dynamodb.TransactWriteItems.lost_answer", after=transition.before)
+        faults.next(f"dynamodb.TransactWriteItems.{busy}", after=transition.before + 1, times=100)
+
+        assert outcome(dynamodb, failing, of, transition.act) == expected, busy
+        faults.clear()
+
+
+def test_a_run_that_moved_on_while_the_store_was_busy_is_given_as_it_stands(
+    sound: Runs, failing: Runs, faults: Faults
+) -> None:
+    """Others launch it then, or end it: to who recorded it, it is one that was there."""
+    of = run()
+    faults.next("dynamodb.TransactWriteItems.lost_answer")
+    faults.next("dynamodb.TransactWriteItems.throttle", after=1, times=100)
+    seen = failing._recorded  # noqa: SLF001 - what happens just before it
+
+    def cancelled_first(run_id: str) -> dict[str, Any] | None:
+        assert sound.request_cancel(head(sound, run_id))
+        return seen(run_id)
+
+    failing._recorded = cancelled_first  # type: ignore[method-assign] # noqa: SLF001
+
+    created = create(failing, of, max_active=5)
+
+    assert created == Creation(head(sound, of.run_id), replayed=True)
+    assert created.run.cancel_requested_at
+
+
+def test_whether_a_run_was_recorded_is_not_said_where_it_is_not_known(
+    sound: Runs, failing: Runs, faults: Faults, dynamodb: "DynamoDBClient"
+) -> None:
+    """Neither is an expired record taken for it."""
+    for name in ("throttle", "server_error"):
+        of = run()
+        faults.next("dynamodb.TransactWriteItems.lost_answer")
+        faults.next("dynamodb.TransactWriteItems.throttle", after=1, times=2)
+        faults.next(f"dynamodb.Query.{name}", times=3)
+        with pytest.raises(BusyError, match="does not say whether the run was recorded"):
+            create(failing, of, max_active=5)
+        assert "head" in items(dynamodb, of.run_id)
+
+    old = create(sound, run(retention_days=1), max_active=5).run
+    assert sound.end(old, RunStatus.FAILED, None, None)
+    failing._clock.passes(days=2)  # type: ignore[attr-defined] # noqa: SLF001
+    faults.clear()
+    faults.always("dynamodb.TransactWriteItems.throttle")
+    with pytest.raises(BusyError, match="just now; try again"):
+        create(failing, run(run_id=old.run_id), max_active=5)
+
+
 def test_a_limit_is_set_though_a_run_is_just_being_counted(
     dynamodb: "DynamoDBClient", failing: Runs, faults: Faults
 ) -> None:

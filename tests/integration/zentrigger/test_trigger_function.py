@@ -225,15 +225,32 @@ def test_a_throttled_caller_is_told_to_come_back(function: Function, faults: Fau
 
 
 def test_a_busy_store_records_nothing(function: Function, faults: Faults) -> None:
-    """Other transactions are in the way each time: the caller is told that, and that nothing was written."""
+    """Other transactions are in the way each time: the caller is told that, and to try again."""
     faults.always("dynamodb.conflict")
 
     refused = function.call("post_run")
 
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    assert "Nothing was written" in refused.body["detail"]
+    assert "busy with other writes to the same items; try again" in refused.body["detail"]
     faults.clear()
     assert function.recorded == 0
+
+
+@pytest.mark.parametrize("busy", ["throttle", "conflict"])
+def test_a_run_that_a_busy_store_has_recorded_is_accepted_and_launched(
+    function: Function, faults: Faults, busy: str
+) -> None:
+    """Its answer was lost, and the store busy from then on: it is found, is no replay, and is launched once."""
+    faults.next("dynamodb.TransactWriteItems.lost_answer")
+    faults.next(f"dynamodb.TransactWriteItems.{busy}", after=1, times=100)
+
+    answer = function.call("post_run")
+
+    assert answer.status == 202
+    assert "idempotency-replayed" not in answer.headers
+    assert function.recorded == 1
+    run_task: Mock = wiring.launcher("").run_task  # type: ignore[assignment] # a double
+    assert run_task.call_count == 1
 
 
 def test_a_recorded_run_is_accepted_though_its_task_could_not_be_kept(function: Function, faults: Faults) -> None:
