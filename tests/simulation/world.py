@@ -109,7 +109,7 @@ class World:
 
     Args:
         max_active: How many runs may be active in the stack.
-        max_waiting: How many of HTTP callers may wait.
+        max_waiting: How many runs may wait before HTTP callers are refused.
         faults: What goes wrong with calls, tasks and events; until `settle`, or `calm`.
         seed: What is drawn by lot follows from it: the order of a sweep.
         record: Gets every request to DynamoDB with its answer or error.

@@ -72,7 +72,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many runs may be active, how many of HTTP callers may wait, and how many days records are kept."""
+    """How many runs may be active, how many may wait before HTTP callers are refused, and how long records are kept."""
 
     max_active: int
     max_waiting: int

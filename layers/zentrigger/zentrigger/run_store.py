@@ -121,7 +121,7 @@ class RunStore(RunReader):
             if existing is not None:
                 return existing
             raise QueueFullError(
-                f"No slot is free and {max_waiting} runs wait. Nothing was recorded; try again later.",
+                f"No slot is free and {max_waiting} runs or more wait. Nothing was recorded; try again later.",
                 RETRY_AFTER_SECONDS,
             ) from refused
         return Creation(queued, replayed=False)
