@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -54,6 +55,7 @@ class AccessControl:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str, frozenset[Grant]], Call] = {}
         self._refusals: list[str] = []
+        self._requests: Counter[str] = Counter()
         for logical_id, statements in self._roles.values():
             for statement in statements:
                 try:
@@ -67,6 +69,11 @@ class AccessControl:
         with self._lock:
             return tuple((role, call) for (role, _, _), call in self._seen.items())
 
+    def requests_of(self, role: str) -> int:
+        """How many requests have been made so far by whoever has the role, given by its logical id."""
+        with self._lock:
+            return self._requests[role]
+
     @property
     def refusals(self) -> tuple[str, ...]:
         """What has been refused so far: the role's logical id, and what it may not do."""
@@ -79,6 +86,8 @@ class AccessControl:
             return answer(service, request)
         key = _key_of(request)
         logical_id, statements = self._roles.get(key, (key, ()))
+        with self._lock:
+            self._requests[logical_id] += 1
         try:
             calls = calls_of(service, request, self._surroundings)
         except UnknownRequestError as unknown:

@@ -27,6 +27,7 @@ _SERVER_ERRORS: Final = {
     "dynamodb": ("InternalServerError", "Internal server error"),
     "ecs": ("ServerException", "Service Unavailable. Please try again later."),
     "events": ("InternalException", "Internal failure"),
+    "scheduler": ("InternalServerException", "Unexpected error encountered while processing the request."),
 }
 
 

@@ -32,6 +32,7 @@ from local.layers import CodeStore
 from local.moto_backend import MotoBackend
 from local.permissions import require_task_permissions
 from local.sam import read_template
+from local.scheduler import Scheduler
 from local.sources import Source, connect_sources
 from local.task_definitions import TaskDefinitions
 from local.task_neighbours import TaskNeighbours, capacity_providers
@@ -126,6 +127,7 @@ class Cloud:
         self.backend: MotoBackend
         self.clients: Clients
         self.bus: EventBus
+        self.scheduler: Scheduler
         self.ecs: Ecs
         self.functions: Functions | None = None
         self.access: AccessControl
@@ -203,7 +205,8 @@ class Cloud:
             self.functions.kill()
 
     def reset(self, container_runtime: ContainerRuntime | None = None) -> None:
-        """Empty tables, streams, buckets and queues, and forget all tasks: a fresh start between tests."""
+        """Empty tables, streams, buckets and queues, forget all tasks and schedules: a fresh start between tests."""
+        self.scheduler.reset()
         self.bus.drain()
         self.ecs.close()
         self.backend.empty()
@@ -280,6 +283,10 @@ class Cloud:
             clock=self._clock,
             faults=self.faults,
         )
+        self.scheduler = Scheduler(
+            stack, clients=self.clients, functions=invoked, clock=self._clock, faults=self.faults
+        )
+        self._endpoint.scheduler = self.scheduler
         sources = connect_sources(
             stack, backend=self.backend, endpoint=self._endpoint, clients=self.clients, functions=invoked
         )
@@ -290,6 +297,8 @@ class Cloud:
                 self._gateway.connect(stack, stage, self.functions, FunctionLog(self.log_folder / "access.log"))
         self.bus.start()
         self._closers.append(("The event bus", self.bus.close))
+        self.scheduler.start()
+        self._closers.append(("The scheduler", self.scheduler.close))
         self._closers.append(("What faults have put off", self.faults.close))
         self._endpoint.event_buckets = frozenset(
             bucket.physical_id for bucket in stack.of_kind("AWS::S3::Bucket") if sends_events(bucket)

@@ -164,8 +164,9 @@ def _succeeded(client: Client, run_id: str) -> None:
 
 def _upload_trigger(client: Client) -> tuple[str, Json]:
     for trigger in client.triggers()["items"]:
-        if trigger["type"] == "s3" and trigger["pipeline"] == PIPELINE:
-            return str(trigger["name"]), trigger
+        definition = trigger["definition"]
+        if definition["type"] == "s3" and definition["pipeline"] == PIPELINE:
+            return str(trigger["name"]), definition
     raise DemoError(f"no s3 trigger of {PIPELINE} is set up")
 
 

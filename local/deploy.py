@@ -82,6 +82,7 @@ class Stack:
         return self.template.code_of(resource.logical_id, content)
 
 
+_SCHEDULER_KINDS = {"AWS::Scheduler::Schedule": "schedule", "AWS::Scheduler::ScheduleGroup": "schedule-group"}
 _ARN_ATTRIBUTE = {
     "AWS::DynamoDB::Table": "Arn",
     "AWS::ECS::Cluster": "Arn",
@@ -172,6 +173,11 @@ class _Deployment:
                 name: str(self._backend.attribute(self._stack_name, name, _ARN_ATTRIBUTE[resource.kind]))
                 for name, resource in resources.items()
                 if resource.kind in _ARN_ATTRIBUTE
+            }
+            | {
+                name: str(self._own(name, resource.kind, "Arn"))
+                for name, resource in resources.items()
+                if resource.kind in _SCHEDULER_KINDS
             },
         )
         for resource in resources.values():
@@ -223,7 +229,23 @@ class _Deployment:
             return {"ApiEndpoint": self._api_url, "ApiId": self._own_physical_id(logical_id, kind)}[attribute]
         if kind == "AWS::Lambda::EventSourceMapping":
             return {"Id": self._own_physical_id(logical_id, kind)}[attribute]
+        if kind in _SCHEDULER_KINDS:
+            return {"Arn": self._scheduler_arn(logical_id, kind)}[attribute]
         raise KeyError(attribute)
+
+    def _scheduler_arn(self, logical_id: str, kind: str) -> str:
+        name = self._own_physical_id(logical_id, kind)
+        if kind == "AWS::Scheduler::Schedule":
+            name = f"{self._declared_text(logical_id, 'GroupName') or 'default'}/{name}"
+        return f"arn:{PARTITION}:scheduler:{self._region}:{ACCOUNT_ID}:{_SCHEDULER_KINDS[kind]}/{name}"
+
+    def _declared_text(self, logical_id: str, name: str) -> str | None:
+        """Return a property that the name of a resource is made of: it cannot depend on what moto makes."""
+        evaluator = Evaluator(self._scope, self._lookup_before)
+        value = evaluator.evaluate(self._declared[logical_id].get("Properties", {}).get(name), logical_id)
+        if not is_concrete(value):
+            raise invalid(logical_id, f"the embedded AWS cannot have its {name} depend on a resource of moto's.")
+        return None if value is None else str(value)
 
     def _own_physical_id(self, logical_id: str, kind: str) -> str:
         digest = hashlib.sha256(f"{self._stack_name}/{logical_id}".encode()).hexdigest()
@@ -233,6 +255,8 @@ class _Deployment:
             return str(self._declared[logical_id].get("Properties", {}).get("StageName"))
         if kind == "AWS::Lambda::EventSourceMapping":
             return str(uuid.UUID(digest[:32]))
+        if kind in _SCHEDULER_KINDS and (name := self._declared_text(logical_id, "Name")):
+            return name
         return f"{self._stack_name}-{logical_id}-{digest[:12]}"
 
     def _physical_id(self, logical_id: str) -> str:

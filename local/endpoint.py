@@ -22,6 +22,7 @@ from local.change_signal import ChangeSignal
 from local.http_server import HttpServer, Request, Response
 from local.moto_backend import ACCOUNT_ID, MotoBackend, error_response
 from local.s3_events import Creation, Sequencer, creation_of, object_created_detail, succeeded
+from local.scheduler_requests import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from local.access import AccessControl
     from local.faults import Faults
     from local.function_kills import FunctionKills
+    from local.scheduler import Scheduler
     from local.workers import Answer
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
@@ -37,7 +39,7 @@ _TABLE_WRITES = frozenset({
     "BatchExecuteStatement", "BatchWriteItem", "DeleteItem", "ExecuteStatement", "ExecuteTransaction", "PutItem",
     "TransactWriteItems", "UpdateItem",
 })  # fmt: skip
-_FAULTY_SERVICES = frozenset({"dynamodb", "events"})
+_FAULTY_SERVICES = frozenset({"dynamodb", "events", "scheduler"})
 _MAX_SYNCHRONOUS_BYTES = 6 * 1024 * 1024
 _MAX_ASYNCHRONOUS_BYTES = 1024 * 1024
 _MAX_ENTRIES = 10
@@ -74,6 +76,7 @@ class AwsEndpoint:
         self.tasks: TaskApi | None = None
         self.task_definitions: TaskApi | None = None
         self.functions: FunctionApi | None = None
+        self.scheduler: Scheduler | None = None
         self.publish: Callable[[Event], None] | None = None
         self.access: AccessControl | None = None
         self.faults: Faults | None = None
@@ -126,6 +129,8 @@ class AwsEndpoint:
         model = self._ecs_model(action) if service == "ecs" else None
         if model is not None:
             return self._run_task_api(model, action, request)
+        if service == "scheduler" and self.scheduler is not None:
+            return self.scheduler.answer(request)
         if service == "events" and action == "PutEvents" and self.publish is not None:
             return self._put_events(self.publish, request)
         invoked = _INVOKE.match(request.path)
@@ -133,8 +138,10 @@ class AwsEndpoint:
             return self._invoke(self.functions, _function_name(unquote(invoked[1])), request)
         if service == "sqs" and action == "ReceiveMessage":
             return self._receive(request)
-        if service == "s3":
-            return self._s3(request)
+        return self._s3(request) if service == "s3" else self._noticed(service, action, request)
+
+    def _noticed(self, service: str, action: str, request: Request) -> Response:
+        """Have moto answer, and tell those who wait for a change of a table or a queue."""
         response = self._backend.answer(request)
         if response.status == HTTPStatus.OK:
             if service == "dynamodb" and action in _TABLE_WRITES:
@@ -282,8 +289,9 @@ def _json(status: int, body: dict[str, Any]) -> Response:
 
 
 def _action(request: Request) -> str:
-    """Return the action, where the protocol names it in a header, as all JSON protocols do."""
-    return (request.header("X-Amz-Target") or "").rpartition(".")[2]
+    """Return the action, where the protocol names it in a header, as all JSON protocols do, or its path is known."""
+    route = route_of(request) if _service(request) == "scheduler" else None
+    return route.operation if route is not None else (request.header("X-Amz-Target") or "").rpartition(".")[2]
 
 
 def _service(request: Request) -> str:

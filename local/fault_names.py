@@ -47,6 +47,12 @@ _FAULTS: Final[dict[str, dict[str, str]]] = {
         "delay": "a reader of a table's stream finds nothing yet",
         "repeat": "a batch of a table's stream is delivered twice",
     },
+    "scheduler": {
+        **_API,
+        "missing": "a schedule does not fire when it should",
+        "repeat": "a schedule fires twice for one time",
+        "delay": "a schedule fires late",
+    },
     "lambda": {
         "killed_before": "a function's process is killed as it makes an AWS call, which is not made",
         "killed_after": "a function's process is killed when an AWS call of it is done, before the answer comes",
@@ -59,6 +65,7 @@ _ACTIONS: Final = {
         "TransactWriteItems", "UpdateItem",
     }),
     "events": frozenset({"PutEvents"}),
+    "scheduler": frozenset({"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules", "UpdateSchedule"}),
 }  # fmt: skip
 CONFLICTING: Final = frozenset({
     "BatchWriteItem", "DeleteItem", "PutItem", "TransactGetItems", "TransactWriteItems", "UpdateItem",
@@ -102,7 +109,7 @@ def _fits(name: Name) -> bool:
         return _CAPACITY.fullmatch(name.which) is not None
     if name.service == "lambda":
         return _FUNCTION_CALL.fullmatch(name.which) is not None
-    return name.service in {"events", "stream"} or (
+    return name.service in {"events", "scheduler", "stream"} or (
         name.which in PROVIDERS and name.fault not in {"missing", "unlisted"}
     )
 
@@ -120,7 +127,8 @@ def fault_names() -> str:
     hints = [
         "or of one alone, as ecs.RunTask.lost_answer, dynamodb.PutItem.throttle, events.PutEvents.throttle,",
         "ecs.FARGATE_SPOT.capacity, ecs.subnet-0a1b.capacity, ecs.FARGATE_SPOT@subnet-0a1b.capacity,",
-        "ecs.FARGATE_SPOT.stuck_pending, events.aws.ecs.missing, stream.TABLE.delay, lambda.RunTask.killed_after,",
-        "lambda.TriggerFunction.killed_before, lambda.TriggerFunction@RunTask.killed_after",
+        "ecs.FARGATE_SPOT.stuck_pending, events.aws.ecs.missing, stream.TABLE.delay, scheduler.SCHEDULE.repeat,",
+        "lambda.RunTask.killed_after, lambda.TriggerFunction.killed_before,",
+        "lambda.TriggerFunction@RunTask.killed_after",
     ]
     return "\n".join([*lines, *hints])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from local.iam import Call
+from local.scheduler_requests import SchedulerError, parameters_of, route_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,8 @@ _TRANSACTION_PARTS: Final = {
 _TABLE_ACTIONS: Final = frozenset({"DeleteItem", "DescribeTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem"})
 _BATCH_ACTIONS: Final = frozenset({"BatchGetItem", "BatchWriteItem"})
 _LOG_STREAM_ACTIONS: Final = frozenset({"CreateLogStream", "GetLogEvents", "PutLogEvents"})
+_GROUP_ACTIONS: Final = frozenset({"CreateScheduleGroup", "DeleteScheduleGroup", "GetScheduleGroup"})
+_SCHEDULE_ACTIONS: Final = frozenset({"CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule"})
 _OBJECT_ACTIONS: Final = {
     "DELETE": "s3:DeleteObject",
     "GET": "s3:GetObject",
@@ -68,6 +71,8 @@ def calls_of(service: str, request: Request, surroundings: Surroundings) -> tupl
     """Return what the request needs to be allowed; raises UnknownRequestError."""
     if service == "s3":
         return _s3(request)
+    if service == "scheduler":
+        return _scheduler(request, surroundings)
     action = (request.header("X-Amz-Target") or "").rpartition(".")[2]
     if service == "sts" and b"Action=GetCallerIdentity" in request.body:
         return ()  # "No permissions are required to perform this operation" (AWS: GetCallerIdentity).
@@ -221,12 +226,44 @@ def _ssm(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, 
     return tuple(Call("ssm:GetParameters", at.arn("ssm", "parameter/", name)) for name in names)
 
 
+def _sqs(action: str, body: Mapping[str, Any], at: Surroundings) -> tuple[Call, ...]:
+    if action != "SendMessage":
+        return ()
+    # A queue's URL ends in its name.
+    return (Call("sqs:SendMessage", at.arn("sqs", "", str(body["QueueUrl"]).rpartition("/")[2])),)
+
+
+def _scheduler(request: Request, at: Surroundings) -> tuple[Call, ...]:
+    route = route_of(request)
+    if route is None:
+        raise UnknownRequestError(f"scheduler:{request.method} {request.path}")
+    operation = f"scheduler:{route.operation}"
+    if route.operation in {"ListScheduleGroups", "ListSchedules"}:
+        return (Call(operation, "*"),)
+    try:
+        body = parameters_of(request, route)
+    except SchedulerError as error:
+        raise UnknownRequestError(f"a body that is none ({error})") from error
+    if route.operation in _GROUP_ACTIONS:
+        return (Call(operation, at.arn("scheduler", "schedule-group/", str(body["Name"]))),)
+    if route.operation not in _SCHEDULE_ACTIONS:
+        raise UnknownRequestError(operation)
+    name = f"{body.get('GroupName', 'default')}/{body['Name']}"
+    calls = [Call(operation, at.arn("scheduler", "schedule/", name))]
+    target = body.get("Target")
+    if isinstance(target, dict) and "RoleArn" in target:
+        passed = (("iam:PassedToService", "scheduler.amazonaws.com"),)
+        calls.append(Call("iam:PassRole", str(target["RoleArn"]), passed))
+    return tuple(calls)
+
+
 _READERS: Final[Mapping[str, Callable[[str, Mapping[str, Any], Surroundings], tuple[Call, ...]]]] = {
     "dynamodb": _dynamodb,
     "ecs": _ecs,
     "events": _events,
     "logs": _logs,
     "secretsmanager": _secrets_manager,
+    "sqs": _sqs,
     "ssm": _ssm,
 }
 

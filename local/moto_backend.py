@@ -136,7 +136,9 @@ class MotoBackend:
             for bucket in s3_backends[ACCOUNT_ID][PARTITION].buckets.values():
                 for key in list(bucket.keys.keys()):
                     bucket.keys.pop(key)
-            for name in sqs_backends[ACCOUNT_ID][self.region].queues:
+            for name, queue in sqs_backends[ACCOUNT_ID][self.region].queues.items():
+                # SQS purges a queue once in 60 seconds; tests are quicker.
+                queue.last_purged_at = None
                 sqs_backends[ACCOUNT_ID][self.region].purge_queue(name)
 
     def forget(self) -> None:

@@ -184,6 +184,21 @@ OWN_TYPES: Mapping[str, frozenset[str]] = {
     ),
     "AWS::Lambda::Permission": frozenset({"Action", "FunctionName", "Principal", "SourceAccount", "SourceArn"}),
     "AWS::SQS::QueuePolicy": frozenset({"PolicyDocument", "Queues"}),
+    "AWS::Scheduler::Schedule": frozenset(
+        {
+            "Description",
+            "EndDate",
+            "FlexibleTimeWindow",
+            "GroupName",
+            "Name",
+            "ScheduleExpression",
+            "ScheduleExpressionTimezone",
+            "StartDate",
+            "State",
+            "Target",
+        }
+    ),
+    "AWS::Scheduler::ScheduleGroup": frozenset({"Name", "Tags"}),
 }
 """What the embedded AWS holds itself, because moto skips it or would act on it."""
 

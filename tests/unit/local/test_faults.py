@@ -80,6 +80,7 @@ class TestSpecifications:
         assert str(refusal.value).startswith(problem)
         assert "ecs.{throttle, " in str(refusal.value)
         assert "stream.{delay, repeat}" in str(refusal.value)
+        assert "missing, repeat, delay}; lambda." in str(refusal.value)
 
     def test_the_help_explains_each(self) -> None:
         told = what_there_is()

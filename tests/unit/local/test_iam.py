@@ -196,6 +196,12 @@ CASES: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
         {"logGroupName": "g", "logStreamName": "s/t"},
         [("logs:GetLogEvents", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:g:log-stream:s/t")],
     ),
+    (
+        "sqs",
+        "SendMessage",
+        {"QueueUrl": f"http://127.0.0.1:4566/{ACCOUNT}/q", "MessageBody": "m"},
+        [("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:q")],
+    ),
 ]  # fmt: skip
 
 
@@ -299,12 +305,48 @@ def test_a_copy_also_reads() -> None:
         ("s3", Request("PUT", "/b", (), b"", "127.0.0.1")),
         ("s3", Request("GET", "/b/k?acl", (), b"", "127.0.0.1")),
         ("dynamodb", Request("POST", "/", (("X-Amz-Target", "S.GetItem"),), b"{", "127.0.0.1")),
+        ("sqs", request_for("AmazonSQS.PurgeQueue", {"QueueUrl": f"http://127.0.0.1/{ACCOUNT}/q"})),
+        ("scheduler", Request("GET", "/tags/arn", (), b"", "127.0.0.1")),
+        ("scheduler", Request("PATCH", "/schedules/s", (), b"", "127.0.0.1")),
+        ("scheduler", Request("POST", "/schedules/s", (), b"[]", "127.0.0.1")),
     ],
 )
 def test_unknown_requests_are_not_waved_through(service: str, request_: Request) -> None:
     """What nobody here needs is refused."""
     with pytest.raises(UnknownRequestError):
         calls_of(service, request_, AT)
+
+
+SCHEDULES = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/schedule"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "calls"),
+    [
+        ("POST", "/schedules/s", {"GroupName": "g"}, [Call("scheduler:CreateSchedule", f"{SCHEDULES}/g/s")]),
+        (
+            "PUT",
+            "/schedules/s",
+            {"Target": {"Arn": "a", "RoleArn": ROLE}},
+            [
+                Call("scheduler:UpdateSchedule", f"{SCHEDULES}/default/s"),
+                Call("iam:PassRole", ROLE, (("iam:PassedToService", "scheduler.amazonaws.com"),)),
+            ],
+        ),
+        ("GET", "/schedules/s?groupName=g", None, [Call("scheduler:GetSchedule", f"{SCHEDULES}/g/s")]),
+        ("DELETE", "/schedules/s?groupName=g", None, [Call("scheduler:DeleteSchedule", f"{SCHEDULES}/g/s")]),
+        # The group of a request without a body is in its query alone.
+        ("GET", "/schedules/s", {"GroupName": "g"}, [Call("scheduler:GetSchedule", f"{SCHEDULES}/default/s")]),
+        ("GET", "/schedules?ScheduleGroup=g", None, [Call("scheduler:ListSchedules", "*")]),
+        ("GET", "/schedule-groups", None, [Call("scheduler:ListScheduleGroups", "*")]),
+        ("POST", "/schedule-groups/g", {}, [Call("scheduler:CreateScheduleGroup", f"{SCHEDULES}-group/g")]),
+    ],
+)
+def test_schedules(method: str, target: str, body: Any, calls: list[Call]) -> None:
+    """Named by group and name; who gives a schedule a role must be allowed to pass it."""
+    text = b"" if body is None else json.dumps(body).encode()
+    assert calls_of("scheduler", Request(method, target, (), text, "127.0.0.1"), AT) == tuple(calls)
 
 
 def test_who_may_do_what_is_known_needs_no_permission() -> None:
