@@ -11,6 +11,7 @@ from zentrigger.run_listing import RunListing
 from zentrigger.run_store import RunStore
 from zentrigger.runs import Run, RunInput, Source
 from zentrigger.timestamps import to_text
+from zentrigger.triggers import Trigger, TriggerDefinition, model_of
 
 MOMENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/zentrigger/0123456789abcdef"
@@ -54,6 +55,18 @@ TRAINING = SnapshotContent.model_validate(
 
 class Runs(RunStore, AttemptStore, RunListing):
     """The runs table from all its sides at once: the functions', the tasks' and the lists."""
+
+
+def definition(**values: Any) -> TriggerDefinition:
+    """Make what a trigger is: of type s3 and of the training pipeline, unless said."""
+    said = {"type": "s3", "pipeline": TRAINING.pipeline} | values
+    return model_of(said).model_validate(said)
+
+
+def trigger(name: str = "arrivals", at: datetime = MOMENT, **values: Any) -> Trigger:
+    """Make a trigger as it is kept, made at a moment."""
+    kept = {"name": name, "definition": definition(**values).model_dump()}
+    return Trigger.model_validate(kept | {"created_at": at, "updated_at": at, "anchor": at})
 
 
 def content(**values: Any) -> SnapshotContent:

@@ -118,6 +118,12 @@ class Stand:
             return {run_id: list(details) for run_id, details in self._ends.items()}
 
     @property
+    def ended(self) -> int:
+        """How many runs have ended, as far as the bus was told."""
+        with self._lock:
+            return len(self._ends)
+
+    @property
     def dead_letters(self) -> int:
         """How many messages nobody could handle."""
         queue = self.cloud.stack.resources["DeadLetterQueue"].physical_id

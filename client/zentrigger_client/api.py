@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from zentrigger_client.errors import Unreachable, ZentriggerError, from_answer
+from zentrigger_client.errors import Unreachable, ZentriggerError, from_answer, without
 
 __all__ = ["Client", "Unreachable", "ZentriggerError"]
 
@@ -261,24 +261,83 @@ class Client:
     # ------------------------------------------------------------------------------------------------- triggers
 
     def put_trigger(self, name: str, trigger: Mapping[str, Any]) -> Json:
-        """Create or replace a trigger."""
+        """Create or replace a trigger (scope admin)."""
         return self._object("PUT", f"/triggers/{_segment(name)}", body=dict(trigger))
 
-    def triggers(self) -> Json:
-        """Return all triggers."""
-        return self._object("GET", "/triggers")
+    def put_triggers(
+        self, triggers: Mapping[str, Mapping[str, Any]], *, prune: bool = False, dry_run: bool = False
+    ) -> Json:
+        """Create or replace triggers, all of them or none, and with ``prune`` delete all others (scope admin).
+
+        Returns ``{"written": bool, "changes": [{"name", "change", "before", "after"}]}``; ``change`` is create, update,
+        delete or unchanged, ``before`` and ``after`` are whole definitions or None. With ``dry_run`` nothing is
+        written. 422 with everything that is wrong, at pointers ``/triggers/<name>/…``; at most 100 triggers change.
+        """
+        body = {"triggers": {name: dict(definition) for name, definition in triggers.items()}, "prune": prune}
+        return self._object("PUT", "/triggers", query={"dry_run": _flag(dry_run)}, body=body)
+
+    def triggers(self, *, cursor: str | None = None) -> Json:
+        """Return the triggers, or the first page of them: ``{"items": [...], "next": cursor or None}``."""
+        return self._object("GET", "/triggers", query={"cursor": cursor})
 
     def trigger(self, name: str) -> Json:
-        """Return one trigger."""
+        """Return one trigger: its definition, how many events had which outcome, and when its schedule fires next."""
         return self._object("GET", f"/triggers/{_segment(name)}")
 
     def delete_trigger(self, name: str) -> None:
-        """Delete a trigger."""
+        """Delete a trigger (scope admin)."""
         self._call("DELETE", f"/triggers/{_segment(name)}")
 
-    def receipts(self, name: str) -> Json:
-        """Return what became of the events that reached the trigger, newest first."""
-        return self._object("GET", f"/triggers/{_segment(name)}/receipts")
+    def set_trigger_secret(self, name: str, secret: str | None = None) -> Json:
+        """Give a webhook trigger the secret that its signatures are made with; without one, have it made (scope admin).
+
+        Returns ``{"name", "secret", "created_at", "previous_valid_until"}``. A secret that was made stands in this
+        answer and nowhere else; a given one is not repeated, not in errors either. The one before stays good for 24 h.
+        """
+        refusal: ZentriggerError
+        try:
+            body = {} if secret is None else {"secret": secret}
+            return self._object("POST", f"/triggers/{_segment(name)}/secret", body=body)
+        except ZentriggerError as error:
+            refusal = error if secret is None else without(error, secret)
+        # Outside the handler: the error as it came, with what the API cited, is not kept as the context of this one.
+        raise refusal
+
+    def test_trigger(self, name: str, event: Mapping[str, Any] | None = None, *, recent: bool = False) -> Json:
+        """Return what the trigger would do with an event; nothing is started (scope admin).
+
+        Without an event the API takes a sample, or with ``recent`` the events of the last receipts. Returns ``{"items":
+        [{"event", "matches", "why", "outcome", "detail", "request", "would", …}]}``.
+        """
+        body = {} if event is None else {"event": dict(event)}
+        path = f"/triggers/{_segment(name)}/test"
+        return self._object("POST", path, query={"recent": _flag(recent)}, body=body, repeatable=True)
+
+    def receipts(
+        self, name: str, *, outcome: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Json:
+        """Return one page of what became of the events at the trigger, newest first; they are kept for 30 days.
+
+        ``outcome`` is one of started, duplicate, skipped_overlap, skipped_max_runs, skipped_cap, skipped_cycle,
+        rejected, error, disabled, not_matched.
+        """
+        query = _filters(limit, cursor, outcome=outcome)
+        return self._object("GET", f"/triggers/{_segment(name)}/receipts", query=query)
+
+    def receipt(self, name: str, receipt_id: str) -> Json:
+        """Return one receipt."""
+        return self._object("GET", f"/triggers/{_segment(name)}/receipts/{_segment(receipt_id)}")
+
+    def unmatched_events(
+        self,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Json:
+        """Return one page of the last day's events that no trigger took, each with why not, by trigger."""
+        return self._object("GET", "/events/unmatched", query=_filters(limit, cursor, bucket=bucket, key=key))
 
     # --------------------------------------------------------------------------------------------- keys, health
 
@@ -401,6 +460,10 @@ def _idempotency(key: str) -> dict[str, str]:
 
 def _filters(limit: int | None, cursor: str | None, **names: str | None) -> dict[str, str | None]:
     return {**names, "limit": None if limit is None else str(limit), "cursor": cursor}
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _encoded(body: Json) -> bytes:

@@ -1,7 +1,7 @@
 """The command line: ``zentrigger``. One subcommand a call of the API.
 
 Exit status: 0 done, and the followed run succeeded; 1 refused, or the followed run failed or was cancelled; 2 wrong
-usage; 3 nobody answers; 130 interrupted.
+usage, or (apply --dry-run --exit-code) triggers would change; 3 nobody answers; 130 interrupted.
 """
 
 # ruff: noqa: T201 - a command line prints
@@ -13,10 +13,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zentrigger_client import publish_command, rendering, snapshot_commands
+from zentrigger_client import apply_command, publish_command, rendering, snapshot_commands, trigger_commands
 from zentrigger_client.api import Client, Json, RunOptions, Unreachable, ZentriggerError
 from zentrigger_client.assignments import assignments, concurrency, nested_assignments, resources, retry
 from zentrigger_client.console import (
@@ -77,15 +76,19 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add = _adder(commands, common)
 
-    def group(name: str, text: str) -> "_Add":
-        return _adder(commands.add_parser(name, help=text).add_subparsers(required=True, metavar="COMMAND"), common)
+    def group(name: str, text: str, *aliases: str) -> "_Add":
+        own = commands.add_parser(name, help=text, aliases=aliases)
+        return _adder(own.add_subparsers(required=True, metavar="COMMAND"), common)
 
     publish_command.add_options(
         add("publish", publish_command.run, "Compile the pipelines of Python modules and publish them.")
     )
     _add_runs(add)
     snapshot_commands.add_commands(add, group)
-    _add_triggers(group("trigger", "Manage what starts runs by itself."))
+    apply_command.add_options(
+        add("apply", apply_command.run, "Make the triggers what a file says, after showing what that changes.")
+    )
+    trigger_commands.add_commands(group("trigger", "Manage what starts runs by itself.", "triggers"))
     _add_keys(group("keys", "Manage API keys."))
     return top
 
@@ -197,17 +200,6 @@ def _add_retries(sub: argparse.ArgumentParser) -> None:
         default=None,
         help="try Spot capacity first; AWS may take it back, and the pipeline is repeated then",
     )
-
-
-def _add_triggers(add: _Add) -> None:
-    sub = add("put", _trigger_put, "Create or replace a trigger.")
-    sub.add_argument("name")
-    sub.add_argument("file", nargs="?", metavar="FILE", help="JSON file, - for stdin")
-    sub.add_argument("--body", metavar="JSON", help="the trigger itself instead of a file")
-    add("list", _trigger_list, "List triggers.")
-    add("show", _trigger_show, "Show a trigger.").add_argument("name")
-    add("delete", _trigger_delete, "Delete a trigger.").add_argument("name")
-    add("receipts", _trigger_receipts, "Show what became of the events at a trigger.").add_argument("name")
 
 
 def _add_keys(add: _Add) -> None:
@@ -369,58 +361,7 @@ def _runs_table(page: Json) -> str:
         for run in page["items"]
     ]
     text = rendering.table(("run", "pipeline", "status", "accepted at", "took", "source"), rows)
-    return text + (f"\nmore: --cursor {page['next']}" if page.get("next") else "")
-
-
-def _trigger_put(options: argparse.Namespace, context: Context) -> int:
-    if (options.file is None) == (options.body is None):
-        raise UsageError("give the trigger either as FILE or with --body")
-    try:
-        text = options.body or (
-            sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
-        )
-        trigger = json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{options.file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"the trigger is no JSON: {error}") from error
-    if not isinstance(trigger, dict):
-        raise UsageError("the trigger has to be a JSON object")
-    with context.client() as client:
-        context.show(client.put_trigger(options.name, trigger), lambda content: json.dumps(content, indent=2))
-    return EXIT_OK
-
-
-def _trigger_list(_: argparse.Namespace, context: Context) -> int:
-    with context.client() as client:
-        answer = client.triggers()
-    context.show(
-        answer,
-        lambda content: rendering.table(
-            ("trigger", "type", "pipeline"),
-            [(str(item.get("name")), str(item.get("type")), str(item.get("pipeline"))) for item in content["items"]],
-        ),
-    )
-    return EXIT_OK
-
-
-def _trigger_show(options: argparse.Namespace, context: Context) -> int:
-    with context.client() as client:
-        print(json.dumps(client.trigger(options.name), indent=2))
-    return EXIT_OK
-
-
-def _trigger_delete(options: argparse.Namespace, context: Context) -> int:
-    with context.client() as client:
-        client.delete_trigger(options.name)
-    context.show({}, lambda _: f"deleted {options.name}")
-    return EXIT_OK
-
-
-def _trigger_receipts(options: argparse.Namespace, context: Context) -> int:
-    with context.client() as client:
-        print(json.dumps(client.receipts(options.name), indent=2))
-    return EXIT_OK
+    return text + rendering.more(page)
 
 
 def _keys_create(options: argparse.Namespace, context: Context) -> int:

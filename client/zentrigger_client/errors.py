@@ -1,16 +1,19 @@
 """What the client raises, and how an answer that is no success becomes one sentence for a person."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SECRETS = (
     (re.compile(r"zt_[A-Za-z0-9]+_[A-Za-z0-9_-]+"), "zt_***"),
+    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_***"),
     (re.compile(r"\b(ZENKEY|ZENPROKEY)_[A-Za-z0-9+/=_-]{8,}"), r"\1_***"),
     (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"), r"\1***"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:'\"]*:[^\s/@'\"]+@"), r"\1***@"),
 )
-"""What looks like a secret, and what is shown instead: keys of this API, of ZenML and of AWS, passwords in URLs."""
+"""What looks like a secret, and what is shown instead: keys of this API, of webhooks
+(Standard Webhooks), of ZenML and of AWS, passwords in URLs."""
 
 _MAX_TEXT = 300
 
@@ -57,6 +60,34 @@ def redact(text: str) -> str:
     for pattern, shown in _SECRETS:
         text = pattern.sub(shown, text)
     return text
+
+
+def without(error: ZentriggerError, secret: str) -> ZentriggerError:
+    """Return the same error with ``***`` wherever a secret stood in it, as it is or as JSON or Python write it.
+
+    An API that says what it refuses may cite it.
+    """
+    forms = (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
+    # An error's texts have been through `redact`, which may have left of a secret what stands around a part of it.
+    written = {form for plain in forms for form in (plain, redact(plain)) if form}
+
+    def cleaned(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+        if isinstance(value, str):
+            for form in sorted(written, key=len, reverse=True):
+                value = value.replace(form, "***")
+            return value
+        if isinstance(value, Mapping):
+            return {cleaned(name): cleaned(inner) for name, inner in value.items()}
+        return [cleaned(inner) for inner in value] if isinstance(value, list) else value
+
+    return type(error)(
+        cleaned(error.title),
+        detail=cleaned(error.detail),
+        status=error.status,
+        errors=[{"pointer": cleaned(pointer), "detail": cleaned(detail)} for pointer, detail in error.errors],
+        problem=cleaned(error.problem),
+        retry_after=error.retry_after,
+    )
 
 
 def from_answer(status: int, reason: str, body: object, text: str, retry_after: float | None) -> ZentriggerError:

@@ -72,6 +72,13 @@ def add_options(sub: argparse.ArgumentParser) -> None:
     tasks.add_argument("--cpu", type=int, metavar="UNITS", help="1024 is one vCPU; with --memory")
     tasks.add_argument("--memory", type=int, metavar="MIB")
     tasks.add_argument("--timeout-seconds", type=int, metavar="N")
+    tasks.add_argument(
+        "--writes",
+        action="append",
+        default=[],
+        metavar="s3://BUCKET/PREFIX",
+        help="where the pipeline itself writes: no trigger of its own may watch that",
+    )
     how = sub.add_argument_group("how")
     how.add_argument(
         "--allow-breaking", action="store_true", help="publish although triggers would no longer fit the parameters"
@@ -128,6 +135,7 @@ def _beside(options: argparse.Namespace) -> Json:
         "secrets": secret_references(options.secret) or None,
         "resources": resources(options.cpu, options.memory),
         "timeout_seconds": options.timeout_seconds,
+        "writes": options.writes or None,
         "name": options.name,
         "replace": options.replace or None,
         "tags": options.tag or None,

@@ -45,6 +45,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def more(page: Mapping[str, Any]) -> str:
+    """Return the line below a page that says how it goes on; an empty text below the last."""
+    return f"\nmore: --cursor {plain(page['next'])}" if page.get("next") else ""
+
+
 def moment(text: str | None) -> datetime | None:
     """Read an ISO 8601 time as the API writes it; None for None and for what is no time."""
     if not text:
@@ -109,7 +114,7 @@ def dry_run(answer: Mapping[str, Any]) -> str:
         ),
     ]
     problems = [f"{problem['pointer'] or '/'}: {problem['detail']}" for problem in answer["problems"]]
-    return "\n".join([_pairs(rows), *(["problems:"] if problems else []), *(f"  {plain(line)}" for line in problems)])
+    return "\n".join([pairs(rows), *(["problems:"] if problems else []), *(f"  {plain(line)}" for line in problems)])
 
 
 def _of_key(counts: Mapping[str, Any]) -> str:
@@ -172,7 +177,8 @@ def attempts(stories: Sequence[Mapping[str, Any]]) -> str:
     return table(("attempt", "outcome", "took", "reason", "message"), rows)
 
 
-def _pairs(rows: Sequence[tuple[str, str]]) -> str:
+def pairs(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and what they stand for, one pair a line, in two columns."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{plain(name):{width}}  {plain(content)}" for name, content in rows)
 

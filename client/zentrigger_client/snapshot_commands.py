@@ -189,15 +189,11 @@ def _history(page: Json) -> str:
             lines.append(f"  and {entry['omitted_triggers']} more triggers, which are not kept")
         if entry["omitted"]:
             lines.append(f"  and {entry['omitted']} more changes, which are not kept")
-    return rendering.plain("\n".join(lines)) + _more(page)
+    return rendering.plain("\n".join(lines)) + rendering.more(page)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], page: Json) -> str:
-    return rendering.table(headings, rows) + _more(page)
-
-
-def _more(page: Json) -> str:
-    return f"\nmore: --cursor {page['next']}" if page.get("next") else ""
+    return rendering.table(headings, rows) + rendering.more(page)
 
 
 def _named(snapshot: Json | None) -> tuple[str, str, str]:

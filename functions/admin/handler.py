@@ -1,39 +1,54 @@
-"""HTTP, for operators: snapshots, limits of pipelines, triggers, API keys. By direct invocation, the first key."""
+"""HTTP, for operators: snapshots, limits of pipelines, triggers, API keys. By direct invocation, the first key.
+
+Each minute, the schedules of triggers that could not be set at once.
+"""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from zentrigger import wiring
 from zentrigger.catalogue import PublishRequest, SnapshotUpdate
+from zentrigger.errors import ConflictError, InvalidRequestError, Problem
+from zentrigger.hook_secrets import usable_secret
 from zentrigger.http import (
     authenticate,
     json_response,
     make_resolver,
     no_query,
     path_parameter,
+    query_flag,
     query_number,
     query_text,
     read_body,
+    read_values,
     validate,
 )
 from zentrigger.key_store import KeyStore
 from zentrigger.keys import ApiKey
 from zentrigger.observability import logger
 from zentrigger.pipeline_limit import limit_pipeline
-from zentrigger.run_requests import FirstKeyRequest, KeyRequest, PipelineUpdate
+from zentrigger.receipts import Outcome
+from zentrigger.run_requests import FirstKeyRequest, HookSecretRequest, KeyRequest, PipelineUpdate
+from zentrigger.schedule_sync import next_times
+from zentrigger.schema_references import escaped
+from zentrigger.timestamps import now
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import NamedTrigger, TriggerDefinition
+from zentrigger.trigger_writer import TriggerChanges
+from zentrigger.triggers import NamedTrigger, TriggerDefinition, TriggersRequest, WebhookTrigger, model_of
 from zentrigger.views import (
     Json,
+    hook_secret_view,
     key_view,
     page,
     pipeline_limit_view,
     publication_view,
     receipt_view,
+    trigger_change_view,
     trigger_view,
+    unmatched_view,
 )
 
 app = make_resolver()
@@ -84,27 +99,50 @@ def patch_pipeline(pipeline: str) -> Response[str]:
     return json_response(pipeline_limit_view(name, capacity))
 
 
+@app.put("/triggers")
+def put_triggers() -> Response[str]:
+    """Make several triggers as they are wanted, all together, or say what that would change."""
+    _caller()
+    dry = query_flag(app.current_event, "dry_run")
+    asked = read_body(app.current_event, TriggersRequest)
+    wanted: dict[str, TriggerDefinition] = {}
+    problems: list[Problem] = []
+    for name, values in asked.triggers.items():
+        try:
+            wanted[name] = _definition(values, f"/triggers/{escaped(name)}")
+        except InvalidRequestError as error:
+            problems += error.problems
+    if problems:
+        raise InvalidRequestError(problems)
+    done = wiring.trigger_writer().apply(wanted, prune=asked.prune, dry_run=dry)
+    if not dry:
+        _set_schedules(done)
+    changes = [trigger_change_view(change) for change in done.changes]
+    return json_response({"written": not dry, "changes": changes})
+
+
 @app.put("/triggers/<trigger>")
 def put_trigger(trigger: str) -> Response[str]:
     """Make or replace a trigger."""
     _caller()
+    no_query(app.current_event)
     name = validate(NamedTrigger, {"name": trigger}).name
-    definition = read_body(app.current_event, TriggerDefinition)
-    return json_response(trigger_view(wiring.publisher().put_trigger(name, definition)))
+    _set_schedules(wiring.trigger_writer().put(name, _definition(read_values(app.current_event))))
+    return json_response(_shown(name))
 
 
 @app.get("/triggers/<trigger>")
 def get_trigger(trigger: str) -> Response[str]:
     """Give a trigger."""
     _caller()
-    return json_response(trigger_view(_triggers().get(trigger)))
+    return json_response(_shown(trigger))
 
 
 @app.delete("/triggers/<trigger>")
 def delete_trigger(trigger: str) -> Response[str]:
     """Delete a trigger."""
     _caller()
-    _triggers().delete(trigger)
+    _set_schedules(wiring.trigger_writer().delete(trigger))
     return Response(status_code=HTTPStatus.NO_CONTENT.value)
 
 
@@ -112,7 +150,33 @@ def delete_trigger(trigger: str) -> Response[str]:
 def list_triggers() -> Response[str]:
     """Give all triggers."""
     _caller()
-    return json_response(page([trigger_view(trigger) for trigger in _triggers().triggers()], None))
+    store = _triggers()
+    counts, pending = store.counts(), {name for name, _ in store.pending_schedules()}
+    shown = [
+        trigger_view(
+            trigger,
+            counts=counts.get(trigger.name, {}),
+            times=next_times(trigger, now()),
+            schedule_pending=trigger.name in pending,
+        )
+        for trigger in store.triggers()
+    ]
+    return json_response(page(shown, None))
+
+
+@app.post("/triggers/<trigger>/secret")
+def post_secret(trigger: str) -> Response[str]:
+    """Give a webhook trigger a secret: the sender's, or one that is made here and shown once."""
+    caller = _caller()
+    no_query(app.current_event)
+    definition = _triggers().get(trigger).definition
+    if not isinstance(definition, WebhookTrigger):
+        raise ConflictError(f"{trigger!r} is a trigger of type {definition.type}; only webhooks have a secret.")
+    given = read_body(app.current_event, HookSecretRequest).secret
+    secret = usable_secret(definition.signature.scheme, given)
+    kept = wiring.hook_secrets(wiring.admin_settings().keys_table).put(trigger, secret, now())
+    logger.info("a webhook got a secret", trigger=trigger, by=caller.key_id, made_here=given is None)
+    return json_response(hook_secret_view(trigger, kept, None if given is not None else secret))
 
 
 @app.get("/triggers/<trigger>/receipts")
@@ -120,8 +184,30 @@ def list_receipts(trigger: str) -> Response[str]:
     """Give a page of what became of a trigger's events."""
     _caller()
     limit = query_number(app.current_event, "limit", 20, least=1, most=100)
-    receipts, cursor = _triggers().receipts(trigger, limit=limit, cursor=query_text(app.current_event)["cursor"])
+    asked = query_text(app.current_event, "outcome")
+    outcome = asked["outcome"]
+    if outcome is not None and outcome not in get_args(Outcome):
+        known = ", ".join(get_args(Outcome))
+        raise InvalidRequestError([Problem("/outcome", f"There is no outcome {outcome[:50]!r}. Known: {known}.")])
+    receipts, cursor = _triggers().receipts(trigger, limit=limit, cursor=asked["cursor"], outcome=outcome)
     return json_response(page([receipt_view(receipt) for receipt in receipts], cursor))
+
+
+@app.get("/triggers/<trigger>/receipts/<receipt_id>")
+def get_receipt(trigger: str, receipt_id: str) -> Response[str]:
+    """Give one receipt."""
+    _caller()
+    return json_response(receipt_view(_triggers().receipt(trigger, receipt_id)))
+
+
+@app.get("/events/unmatched")
+def list_unmatched() -> Response[str]:
+    """Give a page of the events of the last day that no trigger waited for."""
+    _caller()
+    limit = query_number(app.current_event, "limit", 20, least=1, most=100)
+    asked = query_text(app.current_event, "bucket", "key")
+    events, cursor = _triggers().unmatched(limit=limit, **asked)
+    return json_response(page([unmatched_view(event) for event in events], cursor))
 
 
 @app.post("/keys")
@@ -152,6 +238,30 @@ def _new_key(request: KeyRequest) -> Json:
     return {**key_view(key), "key": text}
 
 
+def _definition(values: Any, at: str = "") -> TriggerDefinition:  # noqa: ANN401 - JSON of any shape
+    try:
+        model = model_of(values)
+    except InvalidRequestError as error:
+        raise InvalidRequestError([Problem(f"{at}{one.pointer}", one.detail) for one in error.problems]) from error
+    return validate(model, values, at=at)
+
+
+def _shown(name: str) -> Json:
+    store = _triggers()
+    trigger = store.get(name)
+    return trigger_view(
+        trigger,
+        counts=store.counts_of(name),
+        times=next_times(trigger, now()),
+        schedule_pending=store.is_pending(name),
+    )
+
+
+def _set_schedules(done: TriggerChanges) -> None:
+    if done.scheduled:
+        wiring.schedule_sync().settle_now(done.scheduled, done.write)
+
+
 def _caller() -> ApiKey:
     return authenticate(app.current_event, _keys(), "admin")
 
@@ -166,7 +276,9 @@ def _keys() -> KeyStore:
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer an HTTP request, or make a key for an operator who may invoke this function."""
+    """Answer an HTTP request, make a key for an operator who may invoke this function, or set schedules each minute."""
+    if event.get("action") == "settle_schedules":
+        return {"settled": wiring.schedule_sync().settle_all()}
     if "action" in event:
         return _new_key(validate(FirstKeyRequest, event))
     return app.resolve(event, context)

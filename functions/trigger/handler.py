@@ -1,4 +1,4 @@
-"""HTTP, the write side: run a pipeline or a snapshot, cancel a run, run one again."""
+"""HTTP, the write side: run a pipeline or a snapshot, cancel a run, run one again, take webhooks, try triggers."""
 
 from http import HTTPStatus
 from typing import Any
@@ -17,15 +17,16 @@ from zentrigger.http import (
     no_query,
     path_parameter,
     query_flag,
+    raw_body,
     read_body,
 )
-from zentrigger.keys import ApiKey
+from zentrigger.keys import ApiKey, Scope
 from zentrigger.observability import logger
-from zentrigger.run_requests import RunRequest, SnapshotRunRequest, TutorialRequest
+from zentrigger.run_requests import RunRequest, SnapshotRunRequest, TriggerTest, TutorialRequest
 from zentrigger.run_store import Creation
 from zentrigger.runs import Source
 from zentrigger.submit import Submitter, run_id_for_key
-from zentrigger.views import dry_run_view, run_summary
+from zentrigger.views import dry_run_view, page, received_view, run_summary, trial_view
 
 app = make_resolver()
 
@@ -81,8 +82,33 @@ def delete_run(run_id: str) -> Response[str]:
     return json_response(run_summary(run), HTTPStatus.ACCEPTED)
 
 
-def _caller() -> ApiKey:
-    return authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), "run")
+@app.post("/hooks/<trigger>")
+def post_hook(trigger: str) -> Response[str]:
+    """Take a webhook's call: its signature says whose it is."""
+    name = path_parameter(app.current_event, "trigger", trigger)
+    headers = {header.lower(): value for header, value in app.current_event.headers.items()}
+    received = wiring.hooks().receive(name, headers, raw_body(app.current_event))
+    if received.challenge is not None:
+        return json_response({"challenge": received.challenge})
+    return json_response(received_view(received), HTTPStatus.ACCEPTED)
+
+
+@app.post("/triggers/<trigger>/test")
+def post_trigger_test(trigger: str) -> Response[str]:
+    """Say what a trigger would make of an event, or of its last ones; nothing is started."""
+    _caller("admin")
+    recent = query_flag(app.current_event, "recent")
+    name = path_parameter(app.current_event, "trigger", trigger)
+    asked = read_body(app.current_event, TriggerTest) if (app.current_event.body or "").strip() else TriggerTest()
+    if recent and asked.event is not None:
+        raise InvalidRequestError([Problem("/event", "With recent=true the events are the trigger's last ones.")])
+    trials = wiring.trigger_trials()
+    found = trials.recent(name) if recent else trials.run(name, asked.event)
+    return json_response(page([trial_view(trial) for trial in found], None))
+
+
+def _caller(scope: Scope = "run") -> ApiKey:
+    return authenticate(app.current_event, wiring.key_store(wiring.trigger_settings().keys_table), scope)
 
 
 def _submitter() -> Submitter:

@@ -10,7 +10,11 @@ from local.ecs import Ecs
 from local.ecs_client import ecs_client
 from tests.factories import TASK_DEFINITION, content, snapshot
 from zentrigger.catalogue import Snapshot
-from zentrigger.triggers import Receipt, Trigger
+from zentrigger.items import to_item
+from zentrigger.receipts import Receipt, Unmatched
+from zentrigger.run_store import Along
+from zentrigger.runs import Run
+from zentrigger.triggers import Trigger
 
 if TYPE_CHECKING:
     from tests.simulation.invariants import Watch
@@ -82,8 +86,22 @@ class Triggers:
     def triggers(self) -> tuple[Trigger, ...]:
         return tuple(self.all.values())
 
-    def add_receipt(self, receipt: Receipt) -> None:
+    def booking(self, trigger: Trigger, receipt: Receipt, event: str | None) -> Along:
+        del event
+
+        def along(run: Run) -> list[Any]:
+            # In the runs' table, which is the only one here: what counts is that it is one transaction.
+            key = {"run_id": f"receipts#{trigger.name}", "part": receipt.receipt_id}
+            return [{"Put": {"TableName": "RunsTable", "Item": to_item(key | {"of": run.run_id})}}]
+
+        return along
+
+    def add_receipt(self, receipt: Receipt, event: str | None = None) -> None:
+        del event
         self.receipts.append(receipt)
+
+    def add_unmatched(self, event: Unmatched) -> None:
+        raise AssertionError(f"an event matched nothing: {event}")
 
 
 class SharedClient:

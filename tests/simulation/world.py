@@ -28,13 +28,14 @@ from unittest.mock import patch
 
 from local.ecs import Ecs
 from local.faults import Faults
+from tests import factories
 from tests.factories import TASK_DEFINITION
 from tests.simulation.calls import Calls, Client, Killed
 from tests.simulation.doubles import DEFINITION, Bus, Catalogue, Revisions, SharedClient, Triggers
 from tests.simulation.invariants import Watch
 from tests.simulation.table import Table
 from tests.simulation.tasks import SUCCEEDS, Runtime, SimulatedTask, Work
-from zentrigger.arrivals import handle_event
+from zentrigger.arrivals import Arrivals
 from zentrigger.attempt_store import AttemptStore
 from zentrigger.cancel import cancel
 from zentrigger.capacity import Limits
@@ -53,7 +54,6 @@ from zentrigger.runs import Run, Source
 from zentrigger.submit import Submitter, run_id_for_event, run_id_for_key
 from zentrigger.sweep import Sweep
 from zentrigger.sweep_report import SweepReport
-from zentrigger.triggers import Trigger, TriggerDefinition
 
 TABLE = "RunsTable"
 CLUSTER = "runs"
@@ -251,9 +251,7 @@ class World:
     ) -> None:
         """Let an object of that key arrive, at a trigger that starts a run; its event comes so many times."""
         definition = {"type": "s3", "pipeline": "training", "bucket": BUCKET, "overlap": overlap}
-        self._triggers.all[trigger] = Trigger(
-            name=trigger, definition=TriggerDefinition.model_validate(definition), updated_at=self.now
-        )
+        self._triggers.all[trigger] = factories.trigger(trigger, self.now, **definition)
         event = S3Arrival.model_validate(
             {
                 "event_id": name,
@@ -267,7 +265,13 @@ class World:
         self._works[run_id] = works
 
         def handle() -> None:
-            handle_event(event, triggers=self._triggers, submitter=self.submitter, clock=self._clock)
+            arrivals = Arrivals(
+                triggers=self._triggers,
+                submitter=self.submitter,
+                record_of=self.runs.get,
+                clock=self._clock,
+            )
+            arrivals.handle(event)
             if self.item(run_id) is not None:
                 self.watch.accepted(run_id)
 

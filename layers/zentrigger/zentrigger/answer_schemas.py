@@ -1,7 +1,8 @@
 """What answers look like, as JSON Schema, for the OpenAPI document; what bodies look like, their models say."""
 
-from typing import Any
+from typing import Any, get_args
 
+from zentrigger.receipts import Outcome
 from zentrigger.runs import RunStatus
 
 Json = dict[str, Any]
@@ -125,9 +126,85 @@ _RUN: Json = {
             "items": _ATTEMPT,
             "description": "The story of each attempt that is over, in their order.",
         },
+        "downstream": {
+            "type": "array",
+            "description": "The runs that this one's end started, in their order; theirs is `source.run_id`.",
+            "items": {
+                "type": "object",
+                "properties": {"run_id": TEXT, "pipeline": TEXT, "trigger": TEXT, "accepted_at": TEXT},
+            },
+        },
         "zenml_run_id": _OPTIONAL_TEXT,
         "dashboard_url": _OPTIONAL_TEXT,
         "links": {"type": "object"},
+    },
+}
+
+_TRIGGER: Json = {
+    "type": "object",
+    "required": ["name", "definition", "created_at", "updated_at", "counts", "next_times", "links"],
+    "properties": {
+        "name": TEXT,
+        "definition": {"type": "object", "description": "As it was put, with the defaults of what was not said."},
+        "created_at": {"type": "string", "format": "date-time"},
+        "updated_at": {"type": "string", "format": "date-time"},
+        "counts": {
+            "type": "object",
+            "description": "How many events had each outcome, since the trigger was made.",
+            "additionalProperties": {"type": "integer"},
+        },
+        "next_times": {
+            "type": "array",
+            "items": {"type": "string", "format": "date-time"},
+            "description": "When its schedule fires next, in UTC; at most five, none while it is disabled.",
+        },
+        "schedule_state": {
+            "enum": ["in_sync", "pending", None],
+            "description": "Whether its schedule is set as it says; a pending one is set within a minute. null: none.",
+        },
+        "links": {"type": "object"},
+    },
+}
+
+_RECEIPT: Json = {
+    "type": "object",
+    "required": ["receipt_id", "trigger", "event_id", "at", "outcome", "links"],
+    "properties": {
+        "receipt_id": TEXT,
+        "trigger": TEXT,
+        "event_id": TEXT,
+        "at": {"type": "string", "format": "date-time"},
+        "outcome": {"type": "string", "enum": list(get_args(Outcome))},
+        "run_id": _OPTIONAL_TEXT,
+        "detail": _OPTIONAL_TEXT,
+        "bucket": _OPTIONAL_TEXT,
+        "key": _OPTIONAL_TEXT,
+        "scheduled_at": _OPTIONAL_TIME,
+        "upstream": {**_OPTIONAL_TEXT, "description": "The run whose end it was."},
+        "delivery_id": {**_OPTIONAL_TEXT, "description": "The sender's id of a webhook's delivery."},
+        "links": {"type": "object"},
+    },
+}
+
+_TRIAL: Json = {
+    "type": "object",
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["event", "matches", "outcome", "would"],
+                "properties": {
+                    "event": {"type": "object"},
+                    "matches": {"type": "boolean"},
+                    "outcome": {"type": "string", "enum": list(get_args(Outcome))},
+                    "detail": _OPTIONAL_TEXT,
+                    "request": {"type": ["object", "null"], "description": "As a body of `POST /runs`."},
+                    "run_id": {**_OPTIONAL_TEXT, "description": "The id that the event's run has, or would have."},
+                    "would": {"enum": ["start", "queue", None], "description": "What the run would do now."},
+                },
+            },
+        },
     },
 }
 
@@ -227,7 +304,10 @@ ANSWERS: Json = {
     "DryRun": _DRY_RUN,
     "Pipeline": _PIPELINE,
     "Problem": _PROBLEM,
+    "Receipt": _RECEIPT,
     "Run": _RUN,
     "Snapshot": _SNAPSHOT,
+    "Trial": _TRIAL,
+    "Trigger": _TRIGGER,
 }
 """Name in the document -> schema."""

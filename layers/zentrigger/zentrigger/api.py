@@ -8,8 +8,16 @@ from pydantic import BaseModel
 
 from zentrigger.catalogue import PublishRequest, SnapshotUpdate
 from zentrigger.keys import Scope
-from zentrigger.run_requests import KeyRequest, PipelineUpdate, RunRequest, SnapshotRunRequest, TutorialRequest
-from zentrigger.triggers import TriggerDefinition
+from zentrigger.run_requests import (
+    HookSecretRequest,
+    KeyRequest,
+    PipelineUpdate,
+    RunRequest,
+    SnapshotRunRequest,
+    TriggerTest,
+    TutorialRequest,
+)
+from zentrigger.triggers import TriggerBody, TriggersRequest
 
 Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
 
@@ -60,6 +68,13 @@ _TUTORIAL_STEPS = {
 _DRY_RUN = {
     "dry_run": "`true`: answer 200 with what would happen (snapshot, parameters, slot, the RunTask request, every"
     " problem), and write nothing."
+}
+_S3_TRIGGER = {
+    "type": "s3",
+    "pipeline": "training_pipeline",
+    "prefix": "incoming/",
+    "suffix": ".csv",
+    "parameters": {"data_url": "s3://{bucket.name}/{object.key}"},
 }
 _FIND = {"name": "Only the one of exactly this name."}
 
@@ -260,25 +275,97 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/triggers", "List triggers", "admin", 200, "All triggers, by name.", (401, 403, 422)),
     Operation(
         "PUT",
+        "/triggers",
+        "Make several triggers as they are wanted, all together or none",
+        "admin",
+        200,
+        "What became, or with `dry_run` would become, of each trigger.",
+        _WITH_BODY,
+        body=TriggersRequest,
+        example={"triggers": {"arrivals": _S3_TRIGGER}},
+        query={"dry_run": "`true`: say what would change, and write nothing."},
+    ),
+    Operation(
+        "PUT",
         "/triggers/{trigger}",
         "Make or replace a trigger",
         "admin",
         200,
         "The trigger.",
         (*_WITH_BODY, 404),
-        body=TriggerDefinition,
+        body=TriggerBody,
+        example=_S3_TRIGGER,
     ),
     Operation("GET", "/triggers/{trigger}", "Get a trigger", "admin", 200, "The trigger.", (401, 403, 404)),
     Operation("DELETE", "/triggers/{trigger}", "Delete a trigger", "admin", 204, "It is gone.", (401, 403, 404)),
+    Operation(
+        "POST",
+        "/triggers/{trigger}/secret",
+        "Give a webhook trigger a secret",
+        "admin",
+        200,
+        "When it was given one. A secret that was made here is in this answer and never again.",
+        (*_WITH_BODY, 404, 409),
+        body=HookSecretRequest,
+        example={},
+    ),
+    Operation(
+        "POST",
+        "/triggers/{trigger}/test",
+        "Try a trigger with an event; nothing is started",
+        "admin",
+        200,
+        "Whether each event passes the filter, the request it would make, and what would happen now.",
+        (*_WITH_BODY, 404),
+        body=TriggerTest,
+        example={},
+        query={"recent": "`true`: try the last events of this trigger instead of one in the body."},
+    ),
     Operation(
         "GET",
         "/triggers/{trigger}/receipts",
         "List what became of a trigger's events, newest first",
         "admin",
         200,
-        "A page of receipts, which are kept for 30 days.",
+        "A page of receipts, which are kept for 30 days; of those that the filter refused, the last hundred.",
         (401, 403, 422),
-        query=_PAGING,
+        query={
+            "outcome": "Only those of this outcome; `not_matched` for those that the filter refused, which are in no"
+            " other list. A page may be short and still have a next.",
+            **_PAGING,
+        },
+    ),
+    Operation(
+        "GET",
+        "/triggers/{trigger}/receipts/{receipt_id}",
+        "Get a receipt",
+        "admin",
+        200,
+        "The receipt.",
+        (401, 403, 404),
+    ),
+    Operation(
+        "GET",
+        "/events/unmatched",
+        "List the events of the last day that no trigger waited for, newest first",
+        "admin",
+        200,
+        "A page of events, each with the triggers that came near and why they did not take it.",
+        (401, 403, 422),
+        query={
+            "bucket": "Only arrivals in this bucket.",
+            "key": "Only arrivals of exactly this key.",
+            **_PAGING,
+        },
+    ),
+    Operation(
+        "POST",
+        "/hooks/{trigger}",
+        "Call a webhook trigger",
+        None,
+        202,
+        "It is in the queue; the receipt says what became of it. 200 for Slack's challenge.",
+        (200, 400, 401, 404, 413, 503),
     ),
     Operation("GET", "/keys", "List API keys", "admin", 200, "All keys, without their secrets.", (401, 403, 422)),
     Operation(

@@ -83,6 +83,11 @@ SecretReference = Annotated[
 ]
 """A secret's ARN, and what of it is meant: `arn…[:json-key[:version-stage[:version-id]]]` (AWS: ECS, `valueFrom`)."""
 
+WrittenPlace = Annotated[
+    str, Field(max_length=1100, pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f]*$")
+]
+"""Where in S3 a pipeline writes: `s3://bucket/prefix`, for all keys that begin with the prefix."""
+
 RESERVED_VARIABLES = frozenset(
     {"RUN_ID", "ATTEMPT", "RUNS_TABLE", "ARTIFACT_BUCKET", "PATH", "HOME", "PYTHONPATH", "PYTHONUNBUFFERED"}
 )
@@ -174,6 +179,11 @@ class Compiled(_Model):
     """Variable of the task's environment -> the secret whose value it gets. Nothing else reaches the task."""
     resources: Resources | None = None
     timeout_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TIMEOUT_SECONDS)] | None = None
+    writes: tuple[WrittenPlace, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Where the pipeline itself writes, `s3://bucket/prefix`: no trigger of its own may watch that.",
+    )
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:

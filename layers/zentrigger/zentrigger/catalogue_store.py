@@ -346,8 +346,8 @@ class CatalogueStore:
 
     # ------------------------------------------------------------ writing
 
-    def write(self, write: CatalogueWrite, *further: "TransactWriteItemTypeDef") -> bool:
-        """Write all of it, and `further` actions on other tables, or nothing. False: another write came before.
+    def write(self, write: CatalogueWrite) -> bool:
+        """Write all of it, or nothing. False: another write came before.
 
         The answer of a write may be lost, and its repetition by the SDK be refused, for it moved the revision itself.
         The id that each write leaves on the head, and on its entry in the history, shows that: then it was written.
@@ -358,11 +358,27 @@ class CatalogueStore:
 
         """
         try:
-            transact(self._client, [*self._actions(write), *further])
+            transact(self._client, list(self._actions(write)))
         except TransactionRefusedError as refused:
             standing = refused.existing[0]
             return (standing is not None and standing.get("write") == write.id) or self._has_entry_of(write)
         return True
+
+    def fence_action(self, standing: PublishedPipeline) -> "TransactWriteItemTypeDef":
+        """Give what has a transaction written only if a pipeline's catalogue is as it was, for what depends on it.
+
+        It raises the revision, so that a publication that was decided on before is refused in its turn.
+        """
+        revision = standing.pipeline.revision
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_item({"collection": "pipelines", "item": standing.pipeline.name}),
+                "UpdateExpression": "SET revision = :next",
+                "ConditionExpression": "revision = :standing",
+                "ExpressionAttributeValues": to_item({":standing": revision, ":next": revision + 1}),
+            }
+        }
 
     def _has_entry_of(self, write: CatalogueWrite) -> bool:
         if write.entry is None:

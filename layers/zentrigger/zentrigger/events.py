@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 
 class UnknownEventError(Exception):
@@ -50,11 +50,42 @@ class S3Arrival(_Event):
 
 
 class ScheduleFired(_Event):
-    """The stack's schedule fired for a trigger."""
+    """A schedule fired for a trigger: its own, or the stack's."""
+
+    event_id: str
+    time: AwareDatetime
+    """The scheduled time, however late the event comes."""
+    trigger: str
+
+
+class RunEnded(_Event):
+    """A run of this stack has ended. Its record says how; the event only says that."""
+
+    event_id: str
+    time: AwareDatetime
+    run_id: str = Field(min_length=1, max_length=200)
+
+
+class WebhookReceived(_Event):
+    """A signed call came for a trigger, and was verified."""
 
     event_id: str
     time: AwareDatetime
     trigger: str
+    receipt_id: str
+    """What the caller was told to look for."""
+    delivery_id: str | None = None
+    """The sender's id; None where the scheme has none."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: JsonValue = None
+
+
+TriggerEvent = S3Arrival | ScheduleFired | RunEnded | WebhookReceived
+"""What may start runs."""
+
+WEBHOOK_SOURCE = "zentrigger.webhook"
+SCHEDULE_SOURCE = "zentrigger.schedule"
+RUN_SOURCE = "zentrigger"
 
 
 @dataclass(frozen=True)
@@ -88,8 +119,8 @@ class TaskState:
         return self.last_status == "STOPPED"
 
 
-def parse_event(event: Mapping[str, Any]) -> S3Arrival | ScheduleFired:
-    """Give what on_event's queue carries: an S3 arrival or a firing of the schedule.
+def parse_event(event: Mapping[str, Any]) -> TriggerEvent:
+    """Give what on_event's queue carries: an S3 arrival, a firing of a schedule, a run's end or a webhook's call.
 
     Raises:
         UnknownEventError: neither, or not of the shape that AWS sends.
@@ -103,8 +134,12 @@ def parse_event(event: Mapping[str, Any]) -> S3Arrival | ScheduleFired:
     try:
         if kind == ("aws.s3", "Object Created"):
             return S3Arrival.model_validate(values)
-        if kind[0] == "zentrigger.schedule":
+        if kind[0] == SCHEDULE_SOURCE:
             return ScheduleFired.model_validate(values)
+        if kind[0] == RUN_SOURCE and str(kind[1]).startswith("Pipeline Run "):
+            return RunEnded.model_validate(values)
+        if kind[0] == WEBHOOK_SOURCE:
+            return WebhookReceived.model_validate(values)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise UnknownEventError(f"an event of {kind[0]!r} with something missing or wrong at: {places}") from error

@@ -1,5 +1,6 @@
 """HTTP as all functions speak it: reading requests, knowing callers, answering, and errors as RFC 9457 problems."""
 
+import base64
 import hashlib
 import json
 import math
@@ -107,20 +108,26 @@ def read_body(event: APIGatewayProxyEventV2, model: type[Body]) -> Body:
         InvalidRequestError: it is JSON, but not of this shape; all problems are in it.
 
     """
+    return validate(model, read_values(event))
+
+
+def read_values(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of any shape
+    """Give the JSON body of a request, whatever its shape; raises what `read_body` does, but for that."""
     media_type = event.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise errors.UnsupportedMediaTypeError("Send the body as JSON, with the header Content-Type: application/json.")
-    return validate(model, _read_json(event))
+    return parse_json(_text_body(event))
 
 
-def validate(model: type[Body], values: Any) -> Body:  # noqa: ANN401 - JSON of any shape
-    """Give JSON as a typed value, or raise an InvalidRequestError with all that is wrong."""
+def validate(model: type[Body], values: Any, *, at: str = "") -> Body:  # noqa: ANN401 - JSON of any shape
+    """Give JSON as a typed value, or raise an InvalidRequestError with all that is wrong; `at` is where it stands."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InvalidRequestError([_as_problem(wrong, model) for wrong in error.errors()]) from None
+        problems = [_as_problem(wrong, model) for wrong in error.errors()]
+        raise InvalidRequestError([Problem(f"{at}{one.pointer}", one.detail) for one in problems]) from None
 
 
 def _as_problem(wrong: Any, model: type[BaseModel]) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -176,11 +183,27 @@ def _depth(value: Any) -> int:  # noqa: ANN401 - JSON of any shape
     return depth
 
 
-def _read_json(event: APIGatewayProxyEventV2) -> Any:  # noqa: ANN401 - JSON of any shape
+def raw_body(event: APIGatewayProxyEventV2) -> bytes:
+    """Give the body of a request byte for byte as the caller sent it."""
+    body = event.body or ""
+    return base64.b64decode(body) if event.is_base64_encoded else body.encode("utf-8", "surrogatepass")
+
+
+def _text_body(event: APIGatewayProxyEventV2) -> str:
     try:
-        text = event.decoded_body or ""
+        return raw_body(event).decode()
     except ValueError as error:
         raise errors.UnreadableError("The body is not UTF-8 text.") from error
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    """Give text as JSON, more strictly than Python would.
+
+    Raises:
+        TooLargeError: it is over 1 MB.
+        UnreadableError: it is no JSON: also NaN, Infinity, a key given twice, and text that is not Unicode.
+
+    """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BODY_BYTES:
         raise errors.TooLargeError(f"The body is over {MAX_BODY_BYTES} bytes. Put the data in S3 and pass its URL.")
     try:

@@ -128,5 +128,9 @@ _MODELS = {
     ("POST", "/snapshots", 201): "Snapshot",
     ("GET", "/snapshots/{snapshot}", 200): "Snapshot",
     ("PATCH", "/snapshots/{snapshot}", 200): "Snapshot",
+    ("PUT", "/triggers/{trigger}", 200): "Trigger",
+    ("GET", "/triggers/{trigger}", 200): "Trigger",
+    ("POST", "/triggers/{trigger}/test", 200): "Trial",
+    ("GET", "/triggers/{trigger}/receipts/{receipt_id}", 200): "Receipt",
 }
 """Method, path and status -> what the answer is one of."""

@@ -1,8 +1,8 @@
 """Publishing: what writes to a pipeline's catalogue, and what such a write may not break.
 
-Publishing, renaming and tagging, deleting, and putting a trigger each decide on what they have read and then write in
-one transaction, which requires that nothing of the pipeline was written meanwhile; if something was, they read again.
-So numbers have no gap, and a trigger is never checked against a snapshot that is no longer the one it gets.
+Publishing, renaming and tagging, and deleting each decide on what they have read and then write in one transaction,
+which requires that nothing of the pipeline was written meanwhile, a trigger of it among that; if something was, they
+read again. So numbers have no gap, and no trigger is left out when it is looked at what a write would break.
 """
 
 import random
@@ -37,14 +37,13 @@ from zentrigger.errors import (
     Problem,
     TooLargeError,
 )
-from zentrigger.parameters import MAX_PARAMETERS_BYTES, check_configuration, check_schemas
+from zentrigger.parameters import check_configuration, check_schemas
 from zentrigger.pointers import NEWEST, Effects, HistoryEntry, Pointer, Rewrite, effects, moves, read_choice
-from zentrigger.run_requests import canonical
 from zentrigger.schema_changes import Change
 from zentrigger.schema_references import escaped
 from zentrigger.timestamps import now
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import Trigger, TriggerDefinition, check_trigger
+from zentrigger.triggers import Trigger
 
 T = TypeVar("T")
 
@@ -93,7 +92,7 @@ class Publication:
 
 
 class Publisher:
-    """Publishes snapshots, changes and deletes them, and puts triggers, which depend on them."""
+    """Publishes snapshots, changes and deletes them."""
 
     def __init__(
         self,
@@ -159,21 +158,6 @@ class Publisher:
         """
         pipeline, number = _split(snapshot)
         self._until_written(pipeline, lambda standing: self._delete(standing, pipeline, number, by))
-
-    def put_trigger(self, name: str, definition: TriggerDefinition) -> Trigger:
-        """Make a trigger, or replace the one of this name, if it fits the snapshot that it chooses.
-
-        Raises:
-            NotFoundError: there is no such pipeline or snapshot.
-            InvalidRequestError: no event could make its parameters fit; all problems are in it.
-            TooLargeError: its parameters are larger than those of a run may be.
-            BusyError: others changed the pipeline each time. Nothing was written.
-
-        """
-        size = len(canonical([definition.parameters, definition.steps]).encode())
-        if size > MAX_PARAMETERS_BYTES:
-            raise TooLargeError(f"The parameters are {size} bytes, of {MAX_PARAMETERS_BYTES} at most, as of any run.")
-        return self._until_written(definition.pipeline, lambda standing: self._put_trigger(standing, name, definition))
 
     def _until_written(self, pipeline: str, attempt: Callable[[PublishedPipeline | None], T | None]) -> T:
         """Repeat an attempt until it gives something: None means that another write came before its own.
@@ -359,19 +343,6 @@ class Publisher:
             return None
         entry = history_entry(standing, after, number, "deleted", by, self._clock(), found)
         return self._catalogue.write(CatalogueWrite(standing, after, rewrites, entry=entry, id=entry.write)) or None
-
-    def _put_trigger(
-        self, standing: PublishedPipeline | None, name: str, definition: TriggerDefinition
-    ) -> Trigger | None:
-        snapshot = self._catalogue.find(definition.pipeline, definition.snapshot)
-        if standing is None:
-            return None  # it was published just now
-        problems = check_trigger(definition, snapshot.content)
-        if problems:
-            raise InvalidRequestError(problems)
-        trigger = Trigger(name=name, definition=definition, updated_at=self._clock())
-        fence = CatalogueWrite(standing, _after(standing, newest=standing.newest))
-        return trigger if self._catalogue.write(fence, self._triggers.put_action(trigger)) else None
 
     # ------------------------------------------------------------ what they read
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from zentrigger.items import from_item, to_item
-from zentrigger.runs import Run
+from zentrigger.runs import Downstream, Run
 from zentrigger.timestamps import to_text
 
 ENDED = "ended"
@@ -22,6 +22,9 @@ A run needs its input until it is claimed, and its progress until it ends: it mu
 
 ATTEMPT = "attempt#"
 """What the names of parts begin with that tell of earlier attempts."""
+
+DOWNSTREAM = "downstream#"
+"""What the names of parts begin with that name the runs which this one's end started."""
 
 # Not the functions' logger: this module is the task's, too, which has no Lambda toolbox.
 _log = logging.getLogger(__name__)
@@ -69,6 +72,29 @@ def part_item(run: Run, part: str, body: BaseModel) -> dict[str, Any]:
             "expires_at": int(expires_at.timestamp()),
         }
     )
+
+
+def downstream_item(run: Run) -> dict[str, Any]:
+    """Give the item by which the run that led to another one names it: so the lineage is readable from both ends.
+
+    Raises:
+        ValueError: no run led to this one.
+
+    """
+    if run.source.run_id is None or run.source.trigger is None:
+        raise ValueError("no run led to this one")
+    body = Downstream(run_id=run.run_id, pipeline=run.pipeline, trigger=run.source.trigger, accepted_at=run.accepted_at)
+    item = part_item(run, f"{DOWNSTREAM}{run.run_id}", body)
+    return item | to_item({"run_id": run.source.run_id})
+
+
+def downstream_of(parts: Mapping[str, Mapping[str, Any]], run: Run) -> tuple[Downstream, ...]:
+    """Give the runs that a run's end started, in their order; not those of an expired one that had its id before."""
+    named = (
+        Downstream.model_validate_json(part["body"]) for name, part in parts.items() if name.startswith(DOWNSTREAM)
+    )
+    found = (one for one in named if one.accepted_at >= run.accepted_at)
+    return tuple(sorted(found, key=lambda one: (one.accepted_at, one.run_id)))
 
 
 def part_body(part: Mapping[str, Any] | None, run: Run, *, of_attempt: bool = True) -> str | None:

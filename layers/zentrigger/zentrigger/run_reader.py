@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from zentrigger.items import from_item, to_item
-from zentrigger.run_items import ATTEMPT, expired, head_key, part_body
+from zentrigger.run_items import ATTEMPT, downstream_of, expired, head_key, part_body
 from zentrigger.runs import Attempt, Progress, Report, Run, RunInput, RunRecord
 from zentrigger.timestamps import now
 
@@ -47,6 +47,7 @@ class RunReader:
             progress=Progress.model_validate_json(progress) if progress else None,
             result=Report.model_validate_json(result) if result else None,
             earlier_attempts=tuple(Attempt.model_validate_json(story) for story in earlier if story),
+            downstream=downstream_of(parts, run),
         )
 
     def head(self, run_id: str) -> Run | None:

@@ -160,6 +160,22 @@ class PipelineUpdate(_Request):
     )
 
 
+class TriggerTest(_Request):
+    """Try a trigger: body of `POST /triggers/{trigger}/test`."""
+
+    event: dict[str, JsonValue] | None = Field(
+        default=None, description="As EventBridge would deliver it; a sample of the trigger's own type unless said."
+    )
+
+
+class HookSecretRequest(_Request):
+    """Give a webhook trigger a secret: body of `POST /triggers/{trigger}/secret`."""
+
+    secret: Annotated[str, Field(max_length=500)] | None = Field(
+        default=None, repr=False, description="The sender's, where it makes its own; one is made unless said."
+    )
+
+
 class KeyRequest(_Request):
     """Make an API key: body of `POST /keys`."""
 

@@ -28,7 +28,7 @@ from zentrigger.capacity_counts import (
 )
 from zentrigger.errors import BusyError, ConflictError, NotFoundError, QueueFullError
 from zentrigger.items import TransactionRefusedError, to_item, transact, update_expression, update_if
-from zentrigger.run_items import attempt_part, head_item, head_key, part_item, readable
+from zentrigger.run_items import attempt_part, downstream_item, head_item, head_key, part_item, readable
 from zentrigger.run_reader import RunReader
 from zentrigger.runs import (
     LEGAL_MOVES,
@@ -57,6 +57,14 @@ _READ_AT_ONCE = 200
 _FIRST_COUNT = 2
 """Where in the transaction that records a run its counts begin, after head and input."""
 
+Along = Callable[[Run], "Sequence[TransactWriteItemTypeDef]"]
+"""What is to be written in the very transaction that records a run, given the run as it will stand."""
+
+
+def nothing_along(_: Run) -> "Sequence[TransactWriteItemTypeDef]":
+    """Write nothing along with a run."""
+    return ()
+
 
 class NoFreeSlotError(Exception):
     """As many runs are active as may be, of all or of one of the groups that the run counts in."""
@@ -64,6 +72,19 @@ class NoFreeSlotError(Exception):
     def __init__(self, groups: tuple[str, ...]) -> None:
         super().__init__(f"no slot is free of {', '.join(groups)}")
         self.groups = groups
+
+
+class AlongRefusedError(Exception):
+    """A condition of what was to be written along with a run did not hold, so that nothing was.
+
+    Attributes:
+        positions: Which of those actions did not allow it, from 0 on.
+
+    """
+
+    def __init__(self, positions: tuple[int, ...]) -> None:
+        super().__init__(f"conditions of what was to be written along did not hold: {positions}")
+        self.positions = positions
 
 
 @dataclass(frozen=True)
@@ -82,21 +103,31 @@ class RunStore(RunReader):
 
     # ------------------------------------------------------------ recording
 
-    def create(self, run: Run, run_input: RunInput, *, max_active: int, max_waiting: int | None) -> Creation:
+    def create(
+        self,
+        run: Run,
+        run_input: RunInput,
+        *,
+        max_active: int,
+        max_waiting: int | None,
+        along: Along = nothing_along,
+    ) -> Creation:
         """Record a run: `starting` if a slot is free and nobody waits, else `queued`.
 
-        Record and slot are one transaction, and so is the link from the run that this one repeats, if it does. A run
-        that exists already, of this id and not expired, is given back as it stands; whether it was the same request is
-        for the caller to see from `request_hash`. A run whose concurrency key is taken, and which skips then, is
-        recorded as `cancelled`.
+        Record and slot are one transaction, and so are the link from the run that this one repeats or that led to it,
+        and what is to be written along. A run that exists already, of this id and not expired, is given back as it
+        stands; whether it was the same request is for the caller to see from `request_hash`. A run whose concurrency
+        key is taken, and which skips then, is recorded as `cancelled`.
 
         Args:
             run: The head to write; its status is decided here.
             run_input: The input part.
             max_active: How many runs may hold a slot.
             max_waiting: How many may wait; None for runs that are never refused.
+            along: What else is written with the run, or not at all.
 
         Raises:
+            AlongRefusedError: a condition of `along` did not hold. Nothing was written.
             QueueFullError: no slot is free and no further run may wait. Nothing was written.
             ConflictError: its concurrency key is taken, and it rejects then. Nothing was written.
             NotFoundError: the run that this one repeats is not there, or has not ended. Nothing was written.
@@ -106,18 +137,18 @@ class RunStore(RunReader):
         """
         starting = _written(run, status=RunStatus.STARTING)
         try:
-            self._put_new(starting, run_input, enter_slot(max_active))
+            self._put_new(starting, run_input, enter_slot(max_active), along)
         except TransactionRefusedError as refused:
-            existing = self._refused_creation(starting, run_input, refused)
+            existing = self._refused_creation(starting, run_input, refused, along)
             if existing is not None:
                 return existing
         else:
             return Creation(starting, replayed=False)
         queued = _written(run, status=RunStatus.QUEUED)
         try:
-            self._put_new(queued, run_input, enter_queue(max_waiting))
+            self._put_new(queued, run_input, enter_queue(max_waiting), along)
         except TransactionRefusedError as refused:
-            existing = self._refused_creation(queued, run_input, refused)
+            existing = self._refused_creation(queued, run_input, refused, along)
             if existing is not None:
                 return existing
             raise QueueFullError(
@@ -126,32 +157,40 @@ class RunStore(RunReader):
             ) from refused
         return Creation(queued, replayed=False)
 
-    def _refused_creation(self, run: Run, run_input: RunInput, refused: TransactionRefusedError) -> Creation | None:
+    def _refused_creation(
+        self, run: Run, run_input: RunInput, refused: TransactionRefusedError, along: Along
+    ) -> Creation | None:
         """Give what stands instead of a new run; None: only slots or places in the queue were lacking."""
         if 0 in refused.existing:
             return _existing(refused.existing[0], run)
         full = full_groups(run, tuple(refused.existing), _FIRST_COUNT)
-        if run.retry_of is not None and len(refused.existing) > len(full):
-            raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
         key = run.concurrency
         if key is None or not key.exclusive or key_group(key.key) not in full:
             return None
         if key.on_conflict == "reject":
             raise ConflictError(f"{key.taken}. Nothing was recorded; try again when one has ended.") from refused
-        return self._create_skipped(run, run_input, f"{key.taken}, so this one was skipped.")
+        return self._create_skipped(run, run_input, f"{key.taken}, so this one was skipped.", along)
 
-    def _create_skipped(self, run: Run, run_input: RunInput, message: str) -> Creation:
+    def _create_skipped(self, run: Run, run_input: RunInput, message: str, along: Along) -> Creation:
         """Record a run that never starts, so that the same request again is skipped, too."""
         ended = self._ended(run, RunStatus.CANCELLED, SKIPPED, message)
         try:
-            self._put_new(ended, run_input, None)
+            self._put_new(ended, run_input, None, along)
         except TransactionRefusedError as refused:
             if 0 in refused.existing:
                 return _existing(refused.existing[0], ended)
-            raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
+            raise
         return Creation(ended, replayed=False)
 
-    def _put_new(self, run: Run, run_input: RunInput, change: Change | None) -> None:
+    def _put_new(self, run: Run, run_input: RunInput, change: Change | None, along: Along) -> None:
+        """Write a new run with all that belongs to it.
+
+        Raises:
+            TransactionRefusedError: a run of this id is there, or the counts do not allow it.
+            NotFoundError: the run that it repeats is not there.
+            AlongRefusedError: a condition of `along` did not hold.
+
+        """
         actions: list[TransactWriteItemTypeDef] = [
             {
                 "Put": {
@@ -167,10 +206,20 @@ class RunStore(RunReader):
         ]
         if change is not None:
             actions += counted(self._table, run, change, self._clock())
+        first_link = len(actions)
         if run.retry_of is not None:
             actions.append(self._link(run.retry_of, run.run_id))
+        if run.source.run_id is not None:
+            actions.append({"Put": {"TableName": self._table, "Item": downstream_item(run)}})
+        first_along = len(actions)
+        actions += along(run)
         try:
             transact(self._client, actions)
+        except TransactionRefusedError as refused:
+            # A run that is there already goes before all else: it is the answer to a replay.
+            if 0 not in refused.existing:
+                _raise_refused(run, refused, first_link, first_along)
+            raise
         except BusyError as busy:
             standing = self._recorded(run.run_id)
             if standing is None:
@@ -469,6 +518,15 @@ def _fence(run: Run) -> dict[str, Any]:
 def _written(run: Run, **changes: object) -> Run:
     """Give a run as a write of its own leaves it."""
     return run.model_copy(update={**changes, "written_by": uuid.uuid4().hex})
+
+
+def _raise_refused(run: Run, refused: TransactionRefusedError, first_link: int, first_along: int) -> None:
+    """Raise what of a new run's transaction other than the counts did not hold, if anything."""
+    if any(first_link <= index < first_along for index in refused.existing):
+        raise NotFoundError(f"There is no ended run {run.retry_of} any more.") from refused
+    positions = tuple(index - first_along for index in sorted(refused.existing) if index >= first_along)
+    if positions:
+        raise AlongRefusedError(positions) from refused
 
 
 def _existing(item: dict[str, Any] | None, wanted: Run) -> Creation:

@@ -69,12 +69,18 @@ class Record(BaseModel):
 
 
 class Source(Record):
-    """What asked for a run: an HTTP caller, an object in S3, a schedule."""
+    """What asked for a run: an HTTP caller, an object in S3, a schedule, the end of another run, a webhook."""
 
-    type: Literal["http", "s3", "schedule"]
+    type: Literal["http", "s3", "schedule", "run", "webhook"]
     key_id: str | None = None
     trigger: str | None = None
     event_id: str | None = None
+    run_id: str | None = None
+    """The run whose end started this one."""
+    chain: tuple[str, ...] = ()
+    """The triggers of type `run` that led here, the first one first and this run's own last."""
+    delivery_id: str | None = None
+    """The sender's id of a webhook's delivery."""
     bucket: str | None = None
     key: str | None = None
     version_id: str | None = None
@@ -214,6 +220,15 @@ class Attempt(Record):
     error_type: str | None = None
 
 
+class Downstream(Record):
+    """A run that the end of another one started."""
+
+    run_id: str
+    pipeline: str
+    trigger: str
+    accepted_at: Timestamp
+
+
 class Refusal(Record):
     """Why ECS surely refused a launch, and whether a later one may succeed."""
 
@@ -308,6 +323,8 @@ class RunRecord(Record):
     result: Report | None = None
     earlier_attempts: tuple[Attempt, ...] = ()
     """Those that were followed by another, in their order."""
+    downstream: tuple["Downstream", ...] = ()
+    """The runs that this one's end started, in their order."""
 
     def task_of(self, attempt: int) -> str | None:
         """Give the ARN of the task of an attempt, which was the last that was launched for it; None: there is none."""

@@ -71,6 +71,8 @@ class TriggerSettings(SubmitSettings):
     """Environment of the function `trigger`."""
 
     keys_table: Name
+    triggers_table: Name
+    event_queue_url: Name
     max_waiting_runs: int = Field(ge=0)
 
 
@@ -97,6 +99,11 @@ class AdminSettings(TaskDefinitionSettings):
     triggers_table: Name
     pipeline_secret_arns: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     """Secrets that tasks may read; an asterisk at the end of an ARN stands for anything."""
+    artifact_bucket: Name
+    schedule_group: Name
+    schedule_role_arn: Name
+    event_queue_arn: Name
+    dead_letter_queue_arn: Name
 
 
 class LifecycleSettings(LaunchSettings):

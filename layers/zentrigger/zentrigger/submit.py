@@ -21,12 +21,12 @@ from zentrigger.errors import (
     TooLargeError,
     ZentriggerError,
 )
-from zentrigger.events import S3Arrival, ScheduleFired
+from zentrigger.events import RunEnded, ScheduleFired, TriggerEvent, WebhookReceived
 from zentrigger.launches import Launcher, Network, Started, launch, launch_request
 from zentrigger.observability import logger
 from zentrigger.plans import Plan, plan, repetition
 from zentrigger.run_requests import RunRequest, TutorialRequest, canonical
-from zentrigger.run_store import Creation, RunStore
+from zentrigger.run_store import Along, Creation, RunStore, nothing_along
 from zentrigger.runs import Run, RunInput, RunRecord, RunStatus, Source
 from zentrigger.timestamps import now, to_text
 
@@ -72,14 +72,22 @@ def run_id_for_key(key_id: str, idempotency_key: str) -> str:
     return _run_id("key", key_id, idempotency_key)
 
 
-def run_id_for_event(trigger: str, event: S3Arrival | ScheduleFired) -> str:
+def run_id_for_event(trigger: str, event: TriggerEvent, identity: str | None = None) -> str:
     """Give the id of the run that an event starts at a trigger: the same however often the event is delivered.
 
     For S3 the version id names one writing of the object; without versioning etag and sequencer together do, so that
-    the same bytes written again are a new arrival. For a schedule it is the scheduled time.
+    the same bytes written again are a new arrival. For a schedule it is the scheduled time, for a run's end the run.
+    For a webhook it is what the trigger takes for the identity of a call, else the sender's delivery id, else our own.
     """
-    if isinstance(event, ScheduleFired):
-        return _run_id("schedule", trigger, to_text(event.time))
+    match event:
+        case ScheduleFired():
+            return _run_id("schedule", trigger, to_text(event.time))
+        case RunEnded():
+            return _run_id("run", trigger, event.run_id)
+        case WebhookReceived():
+            if identity is not None:
+                return _run_id("webhook", trigger, "identity", identity)
+            return _run_id("webhook", trigger, "delivery", event.delivery_id or event.event_id)
     writing = event.object.version_id or f"{event.object.etag}/{event.object.sequencer}"
     return _run_id("s3", trigger, event.bucket.name, event.object.key, writing)
 
@@ -124,6 +132,7 @@ class Submitter:
         *,
         run_id: str | None = None,
         always_queued: bool = False,
+        along: Along = nothing_along,
     ) -> Creation:
         """Record the run of a request, and launch it if it got a slot.
 
@@ -136,8 +145,10 @@ class Submitter:
             source: What asked for it.
             run_id: The run's id, where it follows from what asked; the same id again is a replay.
             always_queued: Whether the run waits, however many do, rather than being refused.
+            along: What else is written with the run, or not at all.
 
         Raises:
+            AlongRefusedError: a condition of `along` did not hold.
             NotFoundError: no such pipeline or snapshot.
             InvalidRequestError: the request does not fit the snapshot; all problems are in it.
             TooLargeError: the parameters are over 256 KB.
@@ -151,7 +162,7 @@ class Submitter:
             wanted = self._plan(asked)
             wanted.require_sound()
             run = self._run(wanted, self._revision(wanted.run_input), source, asked.request_hash, run_id)
-            creation = self._create(run, wanted.run_input, always_queued=always_queued)
+            creation = self._create(run, wanted.run_input, always_queued=always_queued, along=along)
         except _REFUSALS as error:
             return self._replay_or(error, asked.request_hash, run_id)
         return self._launched(creation, asked.request_hash)
@@ -275,9 +286,13 @@ class Submitter:
 
     # ------------------------------------------------------------ recording and launching
 
-    def _create(self, run: Run, run_input: RunInput, *, always_queued: bool = False) -> Creation:
+    def _create(
+        self, run: Run, run_input: RunInput, *, always_queued: bool = False, along: Along = nothing_along
+    ) -> Creation:
         max_waiting = None if always_queued else self._limits.max_waiting
-        return self._runs.create(run, run_input, max_active=self._limits.max_active, max_waiting=max_waiting)
+        return self._runs.create(
+            run, run_input, max_active=self._limits.max_active, max_waiting=max_waiting, along=along
+        )
 
     def _launched(self, creation: Creation, request_hash: str) -> Creation:
         run = creation.run

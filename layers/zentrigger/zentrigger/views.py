@@ -1,8 +1,9 @@
 """How runs, pipelines, triggers and keys are shown to callers, as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import Any, get_args
 from urllib.parse import quote
 
 from zentrigger.attempts import present_attempt
@@ -11,15 +12,20 @@ from zentrigger.catalogue import PublishedPipeline, Snapshot, SnapshotContent, S
 from zentrigger.discovery import Found
 from zentrigger.dry_run import DryRun
 from zentrigger.examples import curl_line, example_request
+from zentrigger.hook_secrets import HookSecret
+from zentrigger.hooks import Received
 from zentrigger.keys import ApiKey
 from zentrigger.launches import MAX_OVERRIDES
 from zentrigger.pointers import HistoryEntry
 from zentrigger.publishing import Publication
+from zentrigger.receipts import Outcome, Receipt, Unmatched
 from zentrigger.runs import Attempt, Run, RunRecord, Timings
 from zentrigger.schema_changes import Change
 from zentrigger.timestamps import to_text
 from zentrigger.track_record import TrackRecord
-from zentrigger.triggers import Receipt, Trigger
+from zentrigger.trial import Trial
+from zentrigger.trigger_writer import TriggerChange
+from zentrigger.triggers import ScheduleTrigger, Trigger, TriggerDefinition
 
 Json = dict[str, Any]
 
@@ -67,6 +73,7 @@ def run_details(record: RunRecord) -> Json:
         "dashboard_url": latest.dashboard_url if latest else None,
         "timings": _timings(record),
         "attempts": [attempt.model_dump(mode="json") for attempt in _attempts(record)],
+        "downstream": [one.model_dump(mode="json") for one in record.downstream],
     }
 
 
@@ -268,19 +275,90 @@ def track_record_view(record: TrackRecord) -> Json:
     }
 
 
-def trigger_view(trigger: Trigger) -> Json:
-    """Show a trigger."""
+def trigger_view(
+    trigger: Trigger,
+    *,
+    counts: Mapping[str, int],
+    times: Sequence[datetime] = (),
+    schedule_pending: bool = False,
+) -> Json:
+    """Show a trigger: what was said of it, what became of its events, and when its schedule fires next."""
+    path = f"/triggers/{trigger.name}"
+    kept = trigger.model_dump(mode="json")
+    has_schedule = isinstance(trigger.definition, ScheduleTrigger) and trigger.definition.schedule is not None
+    links = {"self": path, "receipts": f"{path}/receipts", "test": f"{path}/test"}
+    if trigger.definition.type == "webhook":
+        links |= {"hook": f"/hooks/{trigger.name}", "secret": f"{path}/secret"}
     return {
         "name": trigger.name,
-        **trigger.definition.model_dump(mode="json"),
-        "updated_at": trigger.model_dump(mode="json")["updated_at"],
-        "links": {"self": f"/triggers/{trigger.name}", "receipts": f"/triggers/{trigger.name}/receipts"},
+        "definition": definition_view(trigger.definition),
+        "created_at": kept["created_at"],
+        "updated_at": kept["updated_at"],
+        "counts": {outcome: counts.get(outcome, 0) for outcome in get_args(Outcome)},
+        "next_times": [to_text(moment) for moment in times],
+        "schedule_state": ("pending" if schedule_pending else "in_sync") if has_schedule or schedule_pending else None,
+        "links": links,
+    }
+
+
+def definition_view(definition: TriggerDefinition) -> Json:
+    """Show what was said of a trigger, with the defaults of what was not: it can be put again as it is."""
+    shown: Json = definition.model_dump(mode="json")
+    return shown
+
+
+def trigger_change_view(change: TriggerChange) -> Json:
+    """Show what becomes of a trigger."""
+    return {
+        "name": change.name,
+        "change": change.change,
+        "before": definition_view(change.before.definition) if change.before else None,
+        "after": definition_view(change.after.definition) if change.after else None,
+    }
+
+
+def hook_secret_view(name: str, kept: HookSecret, shown: str | None) -> Json:
+    """Show that a trigger has a secret; the secret itself only where it was made here, just now."""
+    dates = kept.model_dump(mode="json", include={"created_at", "previous_valid_until"})
+    return {"name": name, "secret": shown, **dates}
+
+
+def trial_view(trial: Trial) -> Json:
+    """Show what a trigger would make of an event."""
+    request = trial.request.model_dump(mode="json", exclude_defaults=True) if trial.request else None
+    return {
+        "event": dict(trial.event),
+        "matches": trial.matches,
+        "outcome": trial.outcome,
+        "detail": trial.detail,
+        "request": request,
+        "run_id": trial.run_id,
+        "would": trial.would,
     }
 
 
 def receipt_view(receipt: Receipt) -> Json:
     """Show a receipt."""
-    return receipt.model_dump(mode="json")
+    shown: Json = receipt.model_dump(mode="json")
+    run = f"/runs/{receipt.run_id}" if receipt.run_id else None
+    shown["links"] = {"self": f"/triggers/{receipt.trigger}/receipts/{receipt.receipt_id}", "run": run}
+    return shown
+
+
+def unmatched_view(event: Unmatched) -> Json:
+    """Show an event that no trigger waited for."""
+    shown: Json = event.model_dump(mode="json", exclude={"reasons"})
+    shown["triggers"] = [{"name": reason.trigger, "why": reason.why} for reason in event.reasons]
+    return shown
+
+
+def received_view(received: Received) -> Json:
+    """Show the caller of a webhook what to ask for."""
+    return {
+        "trigger": received.trigger,
+        "receipt_id": received.receipt_id,
+        "links": {"receipt": f"/triggers/{received.trigger}/receipts/{received.receipt_id}"},
+    }
 
 
 def key_view(key: ApiKey) -> Json:

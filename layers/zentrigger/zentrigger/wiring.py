@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from zentrigger.arrivals import Arrivals
 from zentrigger.capacity import Limits
 from zentrigger.capacity_store import CapacityStore
 from zentrigger.catalogue_store import CatalogueStore
 from zentrigger.discovery import Discovery
 from zentrigger.event_publisher import EventPublisher
+from zentrigger.hook_secrets import HookSecretStore
+from zentrigger.hooks import Hooks
+from zentrigger.http import parse_json
 from zentrigger.key_store import KeyStore
 from zentrigger.launcher import EcsLauncher
 from zentrigger.launches import Network
@@ -20,6 +24,8 @@ from zentrigger.publishing import Publisher
 from zentrigger.reconciler import Reconciler
 from zentrigger.run_listing import RunListing
 from zentrigger.run_store import RunStore
+from zentrigger.schedule_sync import ScheduleSync
+from zentrigger.scheduler import Scheduler
 from zentrigger.settings import (
     AdminSettings,
     LaunchSettings,
@@ -33,7 +39,9 @@ from zentrigger.settings import (
 from zentrigger.submit import Submitter
 from zentrigger.sweep import Sweep
 from zentrigger.task_definitions import TaskDefinitions
+from zentrigger.trial import TriggerTrials
 from zentrigger.trigger_store import TriggerStore
+from zentrigger.trigger_writer import TriggerWriter
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -116,6 +124,72 @@ def catalogue_store(table: str) -> CatalogueStore:
 def trigger_store(table: str) -> TriggerStore:
     """Give the triggers."""
     return TriggerStore(table, dynamodb())
+
+
+@cache
+def hook_secrets(table: str) -> HookSecretStore:
+    """Give the secrets of webhook triggers."""
+    return HookSecretStore(table, dynamodb())
+
+
+@cache
+def hooks() -> Hooks:
+    """Give what takes webhooks."""
+    settings = trigger_settings()
+    return Hooks(
+        triggers=trigger_store(settings.triggers_table),
+        secrets=hook_secrets(settings.keys_table),
+        queue=boto3.client("sqs", config=_PATIENT),
+        queue_url=settings.event_queue_url,
+        parse=parse_json,
+    )
+
+
+@cache
+def trigger_writer() -> TriggerWriter:
+    """Give what writes triggers."""
+    settings = admin_settings()
+    return TriggerWriter(
+        client=dynamodb(),
+        triggers=trigger_store(settings.triggers_table),
+        catalogue=catalogue_store(settings.catalogue_table),
+        secrets=hook_secrets(settings.keys_table),
+        artifact_bucket=settings.artifact_bucket,
+    )
+
+
+@cache
+def schedule_sync() -> ScheduleSync:
+    """Give what sets the schedules of triggers."""
+    settings = admin_settings()
+    scheduler = Scheduler(
+        boto3.client("scheduler", config=_PATIENT),
+        group=settings.schedule_group,
+        queue_arn=settings.event_queue_arn,
+        role_arn=settings.schedule_role_arn,
+        dead_letter_queue_arn=settings.dead_letter_queue_arn,
+    )
+    return ScheduleSync(trigger_store(settings.triggers_table), scheduler)
+
+
+def trigger_trials() -> TriggerTrials:
+    """Give what tries triggers."""
+    settings = trigger_settings()
+    return TriggerTrials(
+        triggers=trigger_store(settings.triggers_table),
+        submitter=submitter(settings, settings.max_waiting_runs),
+        record_of=run_store(settings.runs_table).get,
+    )
+
+
+def arrivals() -> Arrivals:
+    """Give what handles events, with the triggers as they are now."""
+    settings = on_event_settings()
+    return Arrivals(
+        triggers=trigger_store(settings.triggers_table),
+        submitter=submitter(settings),
+        record_of=run_store(settings.runs_table).get,
+    )
 
 
 @cache

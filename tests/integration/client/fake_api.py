@@ -4,7 +4,10 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -28,10 +31,11 @@ class Call:
 
 
 class FakeApi:
-    """Answers in the order laid out, the last answer for ever."""
+    """Answers in the order laid out, the last answer for ever; or as `respond` says, where a test has set it."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
+        self.respond: Callable[[Call], Answer] | None = None
         self.calls: list[Call] = []
         api = self
 
@@ -42,8 +46,12 @@ class FakeApi:
                 length = int(self.headers.get("Content-Length") or 0)
                 content = self.rfile.read(length)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                api.calls.append(Call(self.command, self.path, headers, json.loads(content) if content else None))
-                answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]
+                call = Call(self.command, self.path, headers, json.loads(content) if content else None)
+                api.calls.append(call)
+                if api.respond is not None:
+                    answer = api.respond(call)
+                else:
+                    answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]
                 if answer.drop:
                     self.close_connection = True
                     return

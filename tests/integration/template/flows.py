@@ -1,5 +1,6 @@
-"""All that the stack's functions and tasks do with AWS, done once, so that their permissions can be held to it."""
+"""All that the stack's functions, tasks and schedules do with AWS, done once: their permissions are held to it."""
 
+import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ SUCCESS = Report(outcome="succeeded")
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:zenml-a1b2c3"
 PIPELINE_SECRETS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:pipelines/*"
 DATASET = "pipelines/data/breast_cancer.csv"
+OWN_BUCKET = "own-data"
+BUCKETS = {"TriggerBucketArns": f"arn:aws:s3:::{OWN_BUCKET}"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def functions_evidence() -> Evidence:
         "ZenmlApiKeySecretArn": SECRET,
         "PipelineSecretArns": PIPELINE_SECRETS,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:on-call",
+        **BUCKETS,
     }
     with Cloud(parameters=parameters, container_runtime=tasks, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, tasks, "")
@@ -69,22 +73,29 @@ def functions_evidence() -> Evidence:
             _operate(stack)
             _run(stack)
             _arrive(stack)
+            _schedule(stack)
+            _call_hooks(stack)
             _sweep(stack)
         return evidence_of(cloud)
 
 
 def tasks_evidence() -> Evidence:
-    """Train on an object of the data bucket, with a secret, and predict with the model: real tasks, real ZenML."""
-    parameters = {"TaskMemory": "2048", "PipelineSecretArns": PIPELINE_SECRETS}
+    """Train on an object, with a secret, and predict with the model: real tasks, real ZenML.
+
+    The one object is of the data bucket, the other of a bucket of the operator's own.
+    """
+    parameters = {"TaskMemory": "2048", "PipelineSecretArns": PIPELINE_SECRETS, **BUCKETS}
     with Cloud(parameters=parameters, api_port=0, aws_port=0) as cloud:
         stack = Stack(cloud, ManualRuntime(), prepare_stack(cloud, print).api_key)
         bucket = cloud.outputs["DataBucket"]
         stack.client("s3").upload_file(DATASET, bucket, "training/table.csv")
+        stack.client("s3").create_bucket(Bucket=OWN_BUCKET)
+        stack.client("s3").upload_file(DATASET, OWN_BUCKET, "table.csv")
         with naming_refusals(cloud):
             _publish_with_secret(stack)
             training = _followed(stack, "training_pipeline", data_url=f"s3://{bucket}/training/table.csv")
             (model,) = (output["uri"] for output in training["outputs"] if output["name"] == "model")
-            _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=DATASET)
+            _followed(stack, "batch_inference_pipeline", model_uri=model, data_url=f"s3://{OWN_BUCKET}/table.csv")
         return evidence_of(cloud)
 
 
@@ -186,6 +197,50 @@ def _arrive(stack: Stack) -> None:
     stack.client("s3").put_object(Bucket=stack.cloud.outputs["DataBucket"], Key="unfit", Body=b"x")
     (receipt,) = stack.wait(lambda: _ok(stack, "GET", "/triggers/unfit/receipts")["items"])
     assert receipt["outcome"] == "rejected", receipt
+    _end_all(stack)
+
+
+def _schedule(stack: Stack) -> None:
+    """Make, change and fire a schedule, once in vain; let the minute's invocation delete what its trigger left."""
+    cloud, scheduler = stack.cloud, stack.client("scheduler")
+    group = cloud.stack.resources["ScheduleGroup"].physical_id
+    hourly = {"type": "schedule", "pipeline": TRAINING.pipeline, "schedule": "rate(1 hour)"}
+    for definition in (hourly, hourly | {"time_zone": "Europe/Berlin"}):
+        shown = _ok(stack, "PUT", "/triggers/hourly", definition)
+        assert shown["schedule_state"] == "in_sync", shown
+    cloud.scheduler.fire("hourly", group)
+    stack.wait(lambda: stack.call("GET", "/runs?trigger=hourly").json()["items"])
+    # To a queue that is gone nothing can be delivered, which is told to the dead letters.
+    made = scheduler.get_schedule(Name="hourly", GroupName=group)
+    kept = {name: made[name] for name in ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow")}
+    scheduler.update_schedule(**kept, Target=made["Target"] | {"Arn": f"{made['Target']['Arn']}-gone"})
+    cloud.scheduler.fire("hourly", group)
+    cloud.faults.always("scheduler.DeleteSchedule.throttle")
+    _ok(stack, "DELETE", "/triggers/hourly")
+    assert scheduler.list_schedules(GroupName=group)["Schedules"]
+    cloud.faults.never("scheduler.DeleteSchedule.throttle")
+    stack.invoke("AdminFunction", sample("admin_settle_schedules"))
+    assert scheduler.list_schedules(GroupName=group)["Schedules"] == []
+    _end_all(stack)
+
+
+def _call_hooks(stack: Stack) -> None:
+    """Make webhooks together, give one a secret and another, call it, read its receipt, try it, and delete it."""
+    github = {"type": "webhook", "pipeline": TRAINING.pipeline, "signature": {"scheme": "github"}}
+    _ok(stack, "PUT", "/triggers", {"triggers": {"deployments": github, "releases": github}})
+    path = "/triggers/deployments"
+    secret = [_ok(stack, "POST", f"{path}/secret", {})["secret"] for _ in range(2)][-1]
+    headers = {"X-Hub-Signature-256": f"sha256={hmac.new(secret.encode(), b'{}', 'sha256').hexdigest()}"}
+    received = stack.call("POST", "/hooks/deployments", key=None, data=b"{}", headers=headers)
+    assert received.status_code == 202, received.text
+    receipt_path = f"{path}/receipts/{received.json()['receipt_id']}"
+    receipt = stack.wait(lambda: answer.json() if (answer := stack.call("GET", receipt_path)).ok else None)
+    assert receipt["outcome"] == "started", receipt
+    for query in ("", "?recent=true"):
+        (trial,) = _ok(stack, "POST", f"{path}/test{query}")["items"]
+        assert trial["matches"], trial
+    _ok(stack, "DELETE", path)
+    _ok(stack, "GET", "/events/unmatched")
     _end_all(stack)
 
 

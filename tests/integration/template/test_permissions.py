@@ -1,4 +1,4 @@
-"""Roles allow exactly what functions and tasks do: no call is refused, and no permission is there for nothing.
+"""Roles allow exactly what functions, tasks and schedules do: no call is refused, no permission is there for nothing.
 
 The embedded AWS refuses what a role does not allow, so that the first half is shown by everything that works. For the
 second, each permission is taken away in turn: some call that was made must then be refused.
@@ -98,6 +98,26 @@ def test_of_the_runs_operators_set_limits_of_pipelines_alone(evidence: tuple[Evi
     ):
         elsewhere = replace(update, context=tuple(("dynamodb:LeadingKeys", key) for key in keys))
         assert not granting(functions.policies["AdminRole"], elsewhere), keys
+
+
+def test_schedules_are_made_in_the_stacks_own_group_alone(evidence: tuple[Evidence, ...]) -> None:
+    """None in the default group, or in another stack's; and each sends as the role that is theirs."""
+    functions = evidence[0]
+    made = [call for caller, call in functions.calls if caller == "AdminRole" and call.action.startswith("scheduler:")]
+    assert {call.action.partition(":")[2] for call in made} == {"CreateSchedule", "UpdateSchedule", "DeleteSchedule"}
+    for call in made:
+        path, _, name = call.resource.rpartition("/")
+        for group in ("default", "local", "other-triggers"):
+            elsewhere = replace(call, resource=f"{path.rpartition('/')[0]}/{group}/{name}")
+            assert not granting(functions.policies["AdminRole"], elsewhere), group
+    passed = {
+        (dict(call.context)["iam:PassedToService"], call.resource.rpartition("/")[2])
+        for caller, call in functions.calls
+        if caller == "AdminRole" and call.action == "iam:PassRole"
+    }
+    to_schedules = {role for service, role in passed if service == "scheduler.amazonaws.com"}
+    assert len(to_schedules) == 1
+    assert not to_schedules & {role for service, role in passed if service != "scheduler.amazonaws.com"}
 
 
 def test_alarms_are_there_if_somebody_is_told(evidence: tuple[Evidence, ...]) -> None:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.factories import IMAGE, MOMENT, TASK_DEFINITION, TRAINING, content, publication
+from tests import factories
+from tests.factories import IMAGE, TASK_DEFINITION, TRAINING, content, publication
 from tests.publishers import KnownTaskDefinitions, publish, publisher
 from zentrigger import catalogue_store, publishing
 from zentrigger.catalogue import DeployedImage, SnapshotChoice, SnapshotContent, SnapshotUpdate
@@ -29,9 +30,9 @@ from zentrigger.errors import (
 )
 from zentrigger.items import to_cursor
 from zentrigger.pointers import HistoryEntry, Pointer
-from zentrigger.publishing import MAX_SNAPSHOT_BYTES, Publisher
+from zentrigger.publishing import MAX_SNAPSHOT_BYTES
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import Trigger, TriggerDefinition
+from zentrigger.triggers import TriggerDefinition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -57,7 +58,7 @@ def taking(**parameters: Any) -> SnapshotContent:
 
 def definition(**values: Any) -> TriggerDefinition:
     """Make what a trigger of the training pipeline is."""
-    return TriggerDefinition.model_validate({"type": "s3", "pipeline": NAME} | values)
+    return factories.definition(**{"pipeline": NAME} | values)
 
 
 def history(store: CatalogueStore, pipeline: str = NAME) -> list[HistoryEntry]:
@@ -467,10 +468,8 @@ def test_a_history_entry_names_some_of_many_triggers(
 ) -> None:
     """7,000 that a publication breaks knowingly are no reason to fail; the publisher is told all."""
     publish(dynamodb, taking(rows={"type": "integer"}))
-    broken = definition(parameters={"rows": 5})
-    many = tuple(
-        Trigger(name=f"{number:04d}" + "x" * 60, definition=broken, updated_at=MOMENT) for number in range(7000)
-    )
+    broken = factories.trigger(pipeline=NAME, parameters={"rows": 5})
+    many = tuple(broken.model_copy(update={"name": f"{number:04d}" + "x" * 60}) for number in range(7000))
     monkeypatch.setattr(TriggerStore, "triggers", lambda _: many)
 
     with pytest.raises(ConflictError) as caught:
@@ -836,9 +835,10 @@ def test_who_is_always_too_late_is_told(dynamodb: "DynamoDBClient", monkeypatch:
 
     late = publisher(dynamodb, catalogue=Late("CatalogueTable", dynamodb))
     with pytest.raises(BusyError, match="again"):
-        late.put_trigger("t", definition())
+        late.update(f"{NAME}:1", SnapshotUpdate(name="late"), "k")
     assert next(others) == 2 + publishing.PUBLISH_TRIES
-    assert TriggerStore("TriggersTable", dynamodb).triggers() == ()
+    with pytest.raises(NotFoundError):
+        CatalogueStore("CatalogueTable", dynamodb).find(NAME, "late")
 
 
 def test_a_refusal_is_looked_at_again_if_something_was_written_meanwhile(
@@ -1042,7 +1042,7 @@ class AnyOrder(RuleBasedStateMachine):
         type(self).examples += 1
         self.pipeline = f"p{self.examples}"
         self.shelf = Shelf()
-        self.operator: Publisher = publisher(self.client)
+        self.operator = publisher(self.client)
         self.store = CatalogueStore("CatalogueTable", self.client)
         self.allowed: set[str] = set()
 

@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "RUNS_TABLE": "RunsTable",
     "CATALOGUE_TABLE": "CatalogueTable",
     "KEYS_TABLE": "KeysTable",
+    "TRIGGERS_TABLE": "TriggersTable",
+    "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
     "CLUSTER": "c",
     "TASK_DEFINITION": "arn:base:1",
     "SNAPSHOT_FAMILY": "stack-snapshot",

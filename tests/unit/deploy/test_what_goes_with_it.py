@@ -15,6 +15,7 @@ SERVICES = {
     "Serverless::Function": "lambda:",
     "Serverless::LayerVersion": "lambda:",
     "Serverless::HttpApi": "apigateway:POST",
+    "Scheduler::ScheduleGroup": "scheduler:*ScheduleGroup",
     "Lambda::Permission": "lambda:",
     "CloudWatch::Alarm": "cloudwatch:PutMetricAlarm",
     "DynamoDB::Table": "dynamodb:CreateTable",

@@ -17,6 +17,7 @@ from tests import factories
 from tests.unit.template.view import ROOT, Json, View, named
 from zentrigger import settings
 from zentrigger.api import OPERATIONS
+from zentrigger.events import WEBHOOK_SOURCE
 from zentrigger.launches import Network, launch_request
 from zentrigger.metrics import measure
 from zentrigger.run_items import head_item
@@ -64,6 +65,12 @@ AWS_METRICS: Mapping[tuple[str, str], tuple[str, str]] = {
 ALARMING = {"CapacityDrifts", "LateStops", "OldestWaiting"}
 """Of the sweep's metrics those that somebody has to look at; the others are there to be looked at."""
 
+SENT: Mapping[str, tuple[str, ...]] = {"EVENT_QUEUE_URL": ("event", WEBHOOK_SOURCE, "Webhook")}
+"""Variable with a queue -> the kind of event that its function itself sends there."""
+
+BY_HAND = ("invoke", "create_key")
+"""What an operator invokes a function with, and nothing in the template."""
+
 KNOW_NO_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"}
 """Actions that can be allowed on everything only (AWS: Service Authorization Reference)."""
 
@@ -97,8 +104,7 @@ def roles(view: View) -> Problems:
         if not mine or mine & used:
             yield f"{function.name} has no role of its own in the template: {function.properties.get('Role')}"
         used |= mine
-    for _, definition in view.of("AWS::ECS::TaskDefinition"):
-        used |= named(definition.get("TaskRoleArn")) | named(definition.get("ExecutionRoleArn"))
+    used |= _passed_roles(view)
     for name, role in written.items():
         if name not in used:
             yield f"{name} is nobody's role"
@@ -211,6 +217,34 @@ def permissions_of_services(view: View) -> Problems:
             yield f"{name}: {source} may invoke it, and is no rule with a target"
 
 
+def schedules(view: View) -> Problems:
+    """See that schedules which a function makes have a group, and may send to both queues that they are given."""
+    groups = {name for name, _ in view.of("AWS::Scheduler::ScheduleGroup")}
+    written = dict(view.of("AWS::IAM::Role"))
+    makers = [function for function in view.functions() if "SCHEDULE_ROLE_ARN" in function.variables]
+    if not makers:
+        yield "no function makes schedules, for none is given their role"
+    for function in makers:
+        if not named(function.variables.get("SCHEDULE_GROUP")) & groups:
+            yield f"{function.name} makes schedules in no group of the stack, where they would outlive it"
+        queues = named([function.variables.get(name) for name in ("EVENT_QUEUE_ARN", "DEAD_LETTER_QUEUE_ARN")])
+        for role in sorted(named(function.variables["SCHEDULE_ROLE_ARN"])):
+            properties = written.get(role, {})
+            trusted = properties.get("AssumeRolePolicyDocument", {}).get("Statement", [])
+            if not any(statement["Principal"] == {"Service": "scheduler.amazonaws.com"} for statement in trusted):
+                yield f"{role} is given to schedules and cannot be assumed for them"
+            if not all(named(statement.get("Condition")) & groups for statement in trusted):
+                yield f"{role} can be assumed for schedules of any group"
+            sendable = {
+                queue
+                for statement in statements_of(properties)
+                if "sqs:SendMessage" in _listed(statement["Action"])
+                for queue in named(statement["Resource"])
+            }
+            for queue in sorted(queues - sendable):
+                yield f"{queue}: {role} does not let schedules send to it"
+
+
 def environments(view: View) -> Problems:
     """Hold what a function is given to what it reads."""
     for function in view.functions():
@@ -263,21 +297,23 @@ def routes(view: View) -> Problems:
 
 def ways_in(view: View) -> Problems:
     """Every way in has a sample in `events/`, which the tests feed to its function, and every sample a way in."""
-    samples = {path.stem: kind_of(json.loads(path.read_text("utf-8"))) for path in sorted(EVENTS.glob("*.json"))}
+    samples = [
+        (path.stem, kind)
+        for path in sorted(EVENTS.glob("*.json"))
+        for kind in sorted(kinds_of(json.loads(path.read_text("utf-8"))))
+    ]
     ways = set(_ways(view))
     folders = {function.name: function.folder.name for function in view.functions()}
     for function, kind in sorted(ways):
         if (
             kind[0] != "http"
             and kind != ("queue",)
-            and not any(stem.startswith(f"{folders[function]}_") and kind == found for stem, found in samples.items())
+            and not any(stem.startswith(f"{folders[function]}_") and kind == found for stem, found in samples)
         ):
             yield f"{function} gets {' '.join(kind)}, and events/ has no sample of it"
     known = {(folders[function], kind) for function, kind in ways}
-    for stem, kind in samples.items():
-        if kind[0] == "invoke":
-            continue
-        if not any(stem.startswith(f"{folder}_") and kind == found for folder, found in known):
+    for stem, kind in samples:
+        if kind != BY_HAND and not any(stem.startswith(f"{folder}_") and kind == found for folder, found in known):
             yield f"events/{stem}.json is {' '.join(kind)}, which nothing in the template brings to its function"
 
 
@@ -290,7 +326,7 @@ def event_sources(view: View) -> Problems:
             handled[function.name] = kinds
     brought: dict[str, set[tuple[str, ...]]] = {}
     for function_name, kind in _ways(view):
-        if kind[0] in {"event", "stream", "queue"} and kind[0:2] != ("queue", "event"):
+        if kind[0] in {"event", "invoke", "stream", "queue"} and kind[0:2] != ("queue", "event"):
             brought.setdefault(function_name, set()).add(kind)
     for name in sorted(set(handled) | set(brought)):
         for kind in sorted(brought.get(name, set()) - handled.get(name, set())):
@@ -368,8 +404,8 @@ def metrics(view: View) -> Problems:
 
 
 ALL: tuple[Callable[[View], Problems], ...] = (
-    log_groups, roles, families, time_outs, failures, permissions_of_services, environments, task_environment, routes,
-    ways_in, event_sources, keys, expiry, alarms, metrics,
+    log_groups, roles, families, time_outs, failures, permissions_of_services, schedules, environments,
+    task_environment, routes, ways_in, event_sources, keys, expiry, alarms, metrics,
 )  # fmt: skip
 
 
@@ -463,7 +499,7 @@ def handled_routes(folder: Path) -> set[tuple[str, str]]:
 
 @cache
 def handled_events(folder: Path) -> set[tuple[str, ...]]:
-    """Give what a handler distinguishes: cases of (source, detail-type), and the kind of its batches."""
+    """Give what a handler distinguishes: cases of (source, detail-type), actions, and the kind of its batches."""
     found: set[tuple[str, ...]] = set()
     for node in ast.walk(ast.parse((folder / "handler.py").read_text("utf-8"))):
         if isinstance(node, ast.match_case) and isinstance(node.pattern, ast.MatchSequence):
@@ -471,23 +507,23 @@ def handled_events(folder: Path) -> set[tuple[str, ...]]:
                      and isinstance(part.value, ast.Constant)]  # fmt: skip
             if len(texts) == len(node.pattern.patterns):
                 found.add(("event", *(str(text) for text in texts)))
+        if isinstance(node, ast.Compare) and ast.unparse(node.left) == "event.get('action')":
+            found |= {("invoke", str(each.value)) for each in node.comparators if isinstance(each, ast.Constant)}
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "EventType":
             found.add({"DynamoDBStreams": ("stream",), "SQS": ("queue",)}[node.attr])
     return found
 
 
-def kind_of(sample: Json) -> tuple[str, ...]:
-    """Give what kind of event a sample is."""
+def kinds_of(sample: Json) -> set[tuple[str, ...]]:
+    """Give what kind of event a sample is; of a batch, the kinds of its records."""
     if "routeKey" in sample:
-        return ("http", *sample["routeKey"].split(" "))
+        return {("http", *sample["routeKey"].split(" "))}
     if "Records" in sample:
-        record = sample["Records"][0]
-        if record["eventSource"] == "aws:dynamodb":
-            return ("stream",)
-        return ("queue", *kind_of(json.loads(record["body"])))
+        bodies = [record.get("body") for record in sample["Records"]]
+        return {("queue", *kind) for body in bodies if body for kind in kinds_of(json.loads(body))} or {("stream",)}
     if "source" in sample:
-        return ("event", *(sample[key] for key in ("source", "detail-type") if key in sample))
-    return ("invoke",)
+        return {("event", *(sample[key] for key in ("source", "detail-type") if key in sample))}
+    return {("invoke", sample["action"])}
 
 
 def statements_of(role: Json) -> Iterator[Json]:
@@ -497,6 +533,13 @@ def statements_of(role: Json) -> Iterator[Json]:
 
 
 # ------------------------------------------------------------ what the template says
+
+
+def _passed_roles(view: View) -> set[str]:
+    """Give the roles that functions pass on: to tasks and to schedules."""
+    definitions = [definition for _, definition in view.of("AWS::ECS::TaskDefinition")]
+    of_tasks = named([definition.get(key) for definition in definitions for key in ("TaskRoleArn", "ExecutionRoleArn")])
+    return of_tasks | named([function.variables.get("SCHEDULE_ROLE_ARN") for function in view.functions()])
 
 
 def _ways(view: View) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -516,6 +559,9 @@ def _ways(view: View) -> Iterator[tuple[str, tuple[str, ...]]]:
                     yield readers[name], ("queue", *kind)
                 elif view.resources[name]["Type"] == "AWS::Lambda::Function":
                     yield name, kind
+    for variable, kind in SENT.items():
+        queues = named([function.variables.get(variable) for function in view.functions()])
+        yield from ((readers[queue], ("queue", *kind)) for queue in queues & set(readers))
     for method, path, function in view.routes():
         yield function, ("http", "$default") if path == "$default" else ("http", method, path)
 
@@ -525,6 +571,8 @@ def _events(rule: Json, target: Json) -> Iterator[tuple[str, ...]]:
         template = target["InputTransformer"]["InputTemplate"]
         text = template["Fn::Sub"] if isinstance(template, dict) else template
         yield "event", re.findall(r'"source": "([^"]+)"', text)[0]
+    elif "Input" in target:
+        yield "invoke", json.loads(target["Input"])["action"]
     elif "ScheduleExpression" in rule:
         yield "event", "aws.events", "Scheduled Event"
     else:

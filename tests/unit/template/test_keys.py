@@ -14,8 +14,12 @@ from tests.unit.template.checks import KEYS
 from zentrigger.catalogue import PublishedPipeline
 from zentrigger.catalogue_store import CatalogueStore, CatalogueWrite
 from zentrigger.errors import NotFoundError
+from zentrigger.events import ScheduleFired
+from zentrigger.hook_secrets import HookSecretStore
+from zentrigger.items import transact
 from zentrigger.key_store import KeyStore
 from zentrigger.pointers import Rewrite
+from zentrigger.receipts import Unmatched, new_receipt
 from zentrigger.runs import RunStatus
 from zentrigger.task_definitions import TaskDefinitions
 from zentrigger.trigger_store import TriggerStore
@@ -33,7 +37,7 @@ class Recorder:
     def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
         def ask(**request: Any) -> dict[str, Any]:
             self.requests.append((operation, request))
-            return {"Items": []}
+            return {"Items": [], "Attributes": {"not_matched": {"N": "1"}}}
 
         return ask
 
@@ -89,6 +93,26 @@ def found_definition(client: "DynamoDBClient") -> None:
     assert made.revision("image", None, {}) == "arn"
 
 
+def booked(client: "DynamoDBClient") -> None:
+    """Keep a trigger with a schedule, what becomes of its events, and that it is deleted."""
+    store = TriggerStore("TriggersTable", client)
+    trigger = factories.trigger("t", type="schedule")
+    firing = ScheduleFired(event_id="e", time=factories.MOMENT, trigger="t")
+    receipt = new_receipt("t", firing, factories.MOMENT)
+    store.add_receipt(receipt.told("duplicate"))
+    store.add_receipt(receipt.told("not_matched"))
+    store.add_unmatched(Unmatched(event_id="e", at=factories.MOMENT, type="s3", bucket="b", key="k"))
+    actions = [*store.booking(trigger, receipt, None)(starting()), store.put_action(trigger, None)]
+    transact(client, [*actions, store.pending_action("t", "w"), *store.delete_actions(trigger)])
+
+
+def hook_secret(client: "DynamoDBClient") -> None:
+    """Give a webhook trigger a secret, and delete it with its trigger."""
+    store = HookSecretStore("KeysTable", client)
+    store.put("t", "a secret", factories.MOMENT)
+    transact(client, [store.delete_action("t")])
+
+
 USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
     "a run": ("RunsTable", lambda client: factories.Runs("RunsTable", client).get("r")),
     "a head": ("RunsTable", lambda client: factories.Runs("RunsTable", client).head("r")),
@@ -118,7 +142,23 @@ USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
     "a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).get("t")),
     "triggers": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).triggers()),
     "receipts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).receipts("t", limit=1)),
-    "deleting a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).delete("t")),
+    "a receipt": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).receipt("t", "r")),
+    "refused events": (
+        "TriggersTable",
+        lambda client: TriggerStore("TriggersTable", client).receipts("t", limit=1, outcome="not_matched"),
+    ),
+    "recent events": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).recent_events("t", 1)),
+    "counts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).counts()),
+    "counts of a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).counts_of("t")),
+    "runs of an hour": (
+        "TriggersTable",
+        lambda client: TriggerStore("TriggersTable", client).started_in_hour("t", factories.MOMENT),
+    ),
+    "unmatched events": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).unmatched(limit=1)),
+    "pending schedules": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).pending_schedules()),
+    "a schedule that is set": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).settled("t", "w")),
+    "writing and deleting triggers": ("TriggersTable", booked),
+    "a hook's secret": ("KeysTable", hook_secret),
     "a new key": ("KeysTable", lambda client: KeyStore("KeysTable", client).create("n", ("read",))),
     "keys": ("KeysTable", lambda client: KeyStore("KeysTable", client).api_keys()),
     "deleting a key": ("KeysTable", lambda client: KeyStore("KeysTable", client).delete("k")),

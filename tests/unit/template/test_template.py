@@ -160,6 +160,19 @@ def _of_permissions() -> Iterator[Mutation]:
             yield f"no {name}", _without(name), (function, rule)
     for number, queue in enumerate(("EventQueue", "DeadLetterQueue")):
         yield f"no sending to {queue}", _without("QueuePolicy", "Properties", "Queues", number), (queue, "policy")
+        sending = ("Properties", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource", number)
+        yield f"no schedule sends to {queue}", _without("ScheduleRole", *sending), (queue, "ScheduleRole", "send")
+    trusted = ("Properties", "AssumeRolePolicyDocument", "Statement", 0, "Principal", "Service")
+    others = _with("ScheduleRole", "events.amazonaws.com", *trusted)
+    yield "ScheduleRole is assumed by others", others, ("ScheduleRole", "cannot be assumed")
+    anybodys = _without("ScheduleRole", *trusted[:-2], "Condition", "StringEquals", "aws:SourceArn")
+    yield "ScheduleRole is everybody's", anybodys, ("ScheduleRole", "any group")
+    variables = ("Properties", "Environment", "Variables")
+    default = _with("AdminFunction", "default", *variables, "SCHEDULE_GROUP")
+    yield "schedules in the default group", default, ("AdminFunction", "group")
+    unused = _without("AdminFunction", *variables, "SCHEDULE_ROLE_ARN")
+    yield "a role that schedules are not given", unused, ("ScheduleRole", "nobody's role")
+    yield "no schedules at all", unused, ("no function makes schedules",)
 
 
 def _of_time() -> Iterator[Mutation]:
@@ -173,12 +186,18 @@ def _of_time() -> Iterator[Mutation]:
     yield "EventQueue gives up early", short, ("OnEventFunction", "too long")
     brought = {
         "ArrivalRule": "aws.s3 Object Created",
+        "RunEndedRule": "zentrigger Pipeline Run Cancelled",
         "ScheduleRule": "zentrigger.schedule",
+        "ScheduleSyncRule": "invoke settle_schedules",
         "SweepRule": "aws.events Scheduled Event",
         "TaskStateRule": "aws.ecs ECS Task State Change",
     }
     for rule, kind in brought.items():
         yield f"no {rule}", _without(rule), (kind,)
+    action = _with("ScheduleSyncRule", '{"action": "settle"}', "Properties", "Targets", 0, "Input")
+    yield "another action each minute", action, ("AdminFunction", "invoke settle,", "does not know")
+    elsewhere = _with("TriggerFunction", {"Ref": "X"}, "Properties", "Environment", "Variables", "EVENT_QUEUE_URL")
+    yield "webhooks to another queue", elsewhere, ("zentrigger.webhook Webhook",)
 
 
 def _of_alarms() -> Iterator[Mutation]:

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.factories import MOMENT, TRAINING, content, pipeline, snapshot
+from tests import factories
+from tests.factories import TRAINING, content, pipeline, snapshot
 from zentrigger.catalogue import SnapshotChoice, SnapshotContent, SnapshotSummary
 from zentrigger.errors import InvalidRequestError
 from zentrigger.pointers import NEWEST, Effects, Move, Pointer, Rewrite, effects, moves, read_choice
 from zentrigger.schema_changes import Change
-from zentrigger.triggers import Trigger, TriggerDefinition
+from zentrigger.triggers import Trigger
 
 
 def summary(number: int, **values: Any) -> SnapshotSummary:
@@ -101,8 +102,7 @@ def test_renaming_ends_the_old_name() -> None:
 
 def trigger(name: str = "t", **values: Any) -> Trigger:
     """Make a trigger of the training pipeline."""
-    definition = {"type": "s3", "pipeline": "training_pipeline"} | values
-    return Trigger(name=name, definition=TriggerDefinition.model_validate(definition), updated_at=MOMENT)
+    return factories.trigger(name, **values)
 
 
 def without(*names: str) -> SnapshotContent:

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests import factories
 from tests.factories import MOMENT, TRAINING, content
-from zentrigger.events import S3Arrival, ScheduleFired
+from zentrigger.errors import InvalidRequestError
+from zentrigger.events import RunEnded, S3Arrival, ScheduleFired, WebhookReceived
 from zentrigger.submit import run_id_for_event
-from zentrigger.triggers import Trigger, TriggerDefinition, check_trigger, concerns, fields_of, render
+from zentrigger.triggers import Trigger, check_trigger, model_of
 
 
 def arrival(key: str = "incoming/a.csv", **values: Any) -> S3Arrival:
@@ -21,39 +23,7 @@ def arrival(key: str = "incoming/a.csv", **values: Any) -> S3Arrival:
 
 def trigger(**values: Any) -> Trigger:
     """Make an s3 trigger."""
-    definition = {"type": "s3", "pipeline": "training_pipeline", "prefix": "incoming/", "suffix": ".csv"} | values
-    return Trigger(name="arrivals", definition=TriggerDefinition.model_validate(definition), updated_at=MOMENT)
-
-
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        ("incoming/a.csv", True),
-        ("incoming/deep/er/a.csv", True),
-        ("incoming/ümläut + 100% (1).csv", True),
-        ("incoming/../a.csv", True),
-        ("outgoing/a.csv", False),
-        ("incoming/a.CSV", False),
-        ("incoming/folder.csv/", False),
-    ],
-)
-def test_prefix_and_suffix_choose(key: str, expected: bool) -> None:
-    """Keys are compared as they are; "folders" never start anything."""
-    assert concerns(trigger(), arrival(key)) is expected
-
-
-def test_a_trigger_may_name_its_bucket() -> None:
-    """Then no other bucket's objects concern it."""
-    assert not concerns(trigger(bucket="other"), arrival())
-
-
-def test_templates_are_filled_and_keep_types() -> None:
-    """A text that is one field keeps its type; what a field holds is not looked at again."""
-    fields = fields_of(trigger(), arrival("incoming/{object.size}.csv"))
-
-    assert render({"a": ["s3://{bucket.name}/{object.key}", "{object.size}", 3, None]}, fields) == {
-        "a": ["s3://data/incoming/{object.size}.csv", 7, 3, None]
-    }
+    return factories.trigger(**{"prefix": "incoming/", "suffix": ".csv"} | values)
 
 
 def test_a_field_that_no_event_has_is_refused_when_saved() -> None:
@@ -62,8 +32,72 @@ def test_a_field_that_no_event_has_is_refused_when_saved() -> None:
         trigger(parameters={"": "{object.name}"})
     with pytest.raises(ValidationError, match=r"object\.name"):
         trigger(parameters={"data_url": "s3://{object.name}"})
-    with pytest.raises(ValidationError, match="schedule"):
-        TriggerDefinition.model_validate({"type": "schedule", "pipeline": "p", "prefix": "x"})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"type": "schedule", "prefix": "x"}, "prefix"),
+        ({"type": "s3", "schedule": "rate(1 hour)"}, "schedule"),
+        ({"type": "schedule", "schedule": "cron(0 4 * * *)"}, "fields"),
+        ({"type": "schedule", "schedule": "0 4 1 * 1"}, "day"),
+        ({"type": "schedule", "time_zone": "Europe/Berlln"}, "Europe/Berlin"),
+        ({"type": "schedule", "flexible_window_minutes": 0}, "flexible_window_minutes"),
+        ({"type": "s3", "min_size": 2, "max_size": 1}, "no object would do"),
+        ({"type": "s3", "reasons": ["Put"]}, "PutObject"),
+        ({"type": "s3", "glob": ""}, "glob"),
+        ({"type": "run"}, "of"),
+        ({"type": "run", "of": {}}, "pipeline, snapshot, tag or trigger"),
+        ({"type": "run", "of": {"pipeline": "p"}, "on": ["ended"]}, "succeeded"),
+        ({"type": "run", "of": {"pipeline": "p"}, "on": []}, "on"),
+        ({"type": "run", "of": {"pipeline": "p"}, "parameters": {"a": "{run.uri}"}}, "run.uri"),
+        ({"type": "webhook"}, "signature"),
+        ({"type": "webhook", "signature": {"scheme": "hmac"}}, "header"),
+        ({"type": "webhook", "signature": {"scheme": "slack"}, "filter": {"ref": ["x"]}}, "ref"),
+        ({"type": "webhook", "signature": {"scheme": "slack"}, "filter": {"body.ref": []}}, "body.ref"),
+        ({"type": "webhook", "signature": {"scheme": "slack"}, "deduplicate_by": "id"}, "id"),
+        ({"type": "s3", "max_runs": 0}, "max_runs"),
+        ({"type": "s3", "max_runs_per_hour": 0}, "max_runs_per_hour"),
+        ({"type": "s3", "start_at": "2026-01-02T00:00:00Z", "end_at": "2026-01-02T00:00:00Z"}, "end_at"),
+        ({"type": "s3", "start_at": "2026-01-02T00:00:00"}, "time zone"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_when_saved(values: dict[str, Any], said: str) -> None:
+    """Each with the field, or with what would make sense."""
+    with pytest.raises(ValidationError) as caught:
+        factories.definition(**values)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{}, {"type": "cron"}, {"type": ["s3"]}, [], "s3", None])
+def test_a_trigger_has_a_type(values: Any) -> None:
+    """One of four; without it nothing else can be told."""
+    with pytest.raises(InvalidRequestError):
+        model_of(values)
+
+
+@pytest.mark.parametrize(
+    ("watched", "written", "refused"),
+    [
+        ({"prefix": "in/"}, ("s3://data/in/",), 1),
+        ({"prefix": ""}, ("s3://data/out/",), 1),
+        ({"prefix": "in/deep/"}, ("s3://data/in/",), 1),
+        ({"prefix": "in/", "suffix": ".csv"}, ("s3://data/in/deep/",), 1),
+        ({"prefix": "in/"}, ("s3://data/out/", "s3://data/inner/"), 0),
+        ({"prefix": "in/", "bucket": "data"}, ("s3://other/in/",), 0),
+        ({"prefix": "in/", "bucket": "data"}, ("s3://data/",), 1),
+    ],
+)
+def test_a_trigger_may_not_watch_where_its_pipeline_writes(
+    watched: dict[str, Any], written: tuple[str, ...], refused: int
+) -> None:
+    """It would start itself for ever. Where the two cannot be told apart by their places, they count as the same."""
+    definition = factories.definition(**watched)
+
+    problems = check_trigger(definition, content(writes=written))
+
+    assert [problem.pointer for problem in problems] == ["/prefix"] * refused
 
 
 def test_overlap_is_one_of_three() -> None:
@@ -140,3 +174,18 @@ def test_run_ids_follow_from_events() -> None:
     assert len(others | {same}) == 7
     redelivered = ScheduleFired(event_id="another id", time=MOMENT, trigger="t")
     assert run_id_for_event("t", redelivered) in others
+    ended = RunEnded(event_id="i", time=MOMENT, run_id="r")
+    assert run_id_for_event("t", ended) == run_id_for_event("t", RunEnded(event_id="j", time=MOMENT, run_id="r"))
+    assert run_id_for_event("t", ended) != run_id_for_event("t", RunEnded(event_id="i", time=MOMENT, run_id="s"))
+
+
+def test_a_webhook_is_known_again_by_what_its_trigger_says() -> None:
+    """By that, else by the sender's delivery id, else by our own: a call without any is always a new one."""
+
+    def call(event_id: str, delivery_id: str | None) -> WebhookReceived:
+        return WebhookReceived(event_id=event_id, time=MOMENT, trigger="t", receipt_id="r", delivery_id=delivery_id)
+
+    assert run_id_for_event("t", call("1", "d")) == run_id_for_event("t", call("2", "d"))
+    assert run_id_for_event("t", call("1", None)) != run_id_for_event("t", call("2", None))
+    assert run_id_for_event("t", call("1", "a"), '"x"') == run_id_for_event("t", call("2", "b"), '"x"')
+    assert run_id_for_event("t", call("1", "x"), '"x"') != run_id_for_event("t", call("1", "x"))

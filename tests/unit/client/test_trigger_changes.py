@@ -1,0 +1,72 @@
+"""What applying a file would change, as text."""
+
+from typing import Any
+
+import pytest
+
+from zentrigger_client.trigger_changes import changed, deleted, diff, differences
+
+S3: dict[str, Any] = {"type": "s3", "pipeline": "training", "snapshot": None, "prefix": "", "parameters": {}}
+
+
+def change(name: str, kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, Any]:
+    """Give a change as the API shows it."""
+    return {"name": name, "change": kind, "before": before, "after": after}
+
+
+CHANGES = [
+    change("same", "unchanged", S3, S3),
+    change("old", "delete", S3, None),
+    change("arrivals", "update", S3, {**S3, "prefix": "in/", "parameters": {"rows": 5}}),
+    change("new", "create", None, {**S3, "prefix": "in/", "parameters": {"a": 1, "b": {"c": "\x1b[31m"}}}),
+]
+
+
+def test_shows_each_change_by_name_and_counts_them_all() -> None:
+    """Of a new trigger what the file gives, without defaults; nothing in it steers the terminal."""
+    given = {"new": {"type": "s3", "pipeline": "training", "parameters": {}}, "arrivals": {}, "same": {}}
+    assert diff(CHANGES, given).splitlines() == [
+        "~ arrivals (s3, training)",
+        '    prefix: "" -> "in/"',
+        "    parameters.rows: (none) -> 5",
+        "",
+        "+ new (s3, training)",
+        '    type: "s3"',
+        '    pipeline: "training"',
+        "    parameters.a: 1",
+        '    parameters.b.c: "\\u001b[31m"',
+        "",
+        "- old (s3, training)",
+        "",
+        "1 to create, 1 to change, 1 to delete, 1 unchanged.",
+    ]
+    assert [one["name"] for one in changed(CHANGES)] == ["old", "arrivals", "new"]
+    assert deleted(CHANGES) == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": None}, {}, []),
+        ({"a": None}, {"a": 1}, ["a: (none) -> 1"]),
+        ({"parameters": {"a": None}}, {"parameters": {}}, ["parameters.a: null -> (none)"]),
+        ({"a": 1}, {"a": True}, ["a: 1 -> true"]),
+        ({"a": 1}, {"a": "1"}, ['a: 1 -> "1"']),
+        ({"a": [1, 2]}, {"a": [2, 1]}, ["a: [1, 2] -> [2, 1]"]),
+        ({"filter": {"body.ref": ["x"]}}, {"filter": {}}, ['filter."body.ref": ["x"] -> (none)']),
+        ({"of": {"tag": "a"}}, {"of": "ü\n"}, ['of: {"tag": "a"} -> "ü\\n"']),
+    ],
+)
+def test_a_field_is_shown_before_and_after(before: dict[str, Any], after: dict[str, Any], expected: list[str]) -> None:
+    """As JSON, so that 1, true and a text differ. A field that is null is not there; within one, null is a value."""
+    assert differences(before, after) == expected
+
+
+def test_long_values_are_shown_where_they_differ() -> None:
+    """Not cut before the difference."""
+    (line,) = differences({"a": "x" * 1000 + "1"}, {"a": "x" * 1000 + "2" + "y" * 1000})
+    one, other = line.removeprefix("a: ").split(" -> ")
+    assert one == "…" + "x" * 20 + '1"'
+    assert other.startswith("…" + "x" * 20 + "2yyy")
+    assert len(other) == 200
