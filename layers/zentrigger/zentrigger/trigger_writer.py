@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zentrigger.catalogue import PublishedPipeline
 from zentrigger.catalogue_store import CatalogueStore
-from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem, TooLargeError, ZentriggerError
+from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem, TooLargeError
 from zentrigger.hook_secrets import HookSecretStore
 from zentrigger.items import TransactionRefusedError, transact
 from zentrigger.parameters import MAX_PARAMETERS_BYTES
@@ -37,7 +37,7 @@ MAX_TRIGGER_BYTES = 350 * 1024
 MAX_TOGETHER_BYTES = 3 * 1024 * 1024
 """Of the definitions that are written together. A transaction has 4 MB."""
 
-WRITE_TRIES = 8
+WRITE_TRIES = 20
 
 _ARTIFACTS = "runs/"
 """Where in the artifact bucket tasks write."""
@@ -151,14 +151,12 @@ class TriggerWriter:
             changes = tuple(self._changes(standing, wanted, delete))
             try:
                 self._check(changes, pointer)
-            except ZentriggerError:
+                if dry_run or self._written(changes, heads, write):
+                    return TriggerChanges(changes, write)
+            except (InvalidRequestError, NotFoundError, TooLargeError):
                 # What was published a moment ago may have made it right.
                 if self._heads(wanted.values()) == heads:
                     raise
-                continue
-            done = TriggerChanges(changes, write)
-            if dry_run or self._written(changes, heads, write):
-                return done
             time.sleep(random.uniform(0, min(0.02 * 2**turn, 0.5)))  # noqa: S311 - jitter
         raise BusyError(
             "Others are changing these triggers or their pipelines just now. Nothing was written; try again."
