@@ -95,7 +95,7 @@ def kill(hard: Stand, *kills: str) -> dict[str, int]:
 
 
 def test_who_records_runs_is_killed_in_mid_call_and_each_run_starts_once(hard: Stand) -> None:
-    """Before and after it has recorded the run, has launched its task, has kept the task's ARN or a receipt.
+    """Before and after it has recorded the run and its receipt, has launched its task, has kept the task's ARN.
 
     Callers repeat what was not answered, and the queue what was not handled. A task that nobody knows of is not started
     a second time, though ECS does not show it.
@@ -109,9 +109,9 @@ def test_who_records_runs_is_killed_in_mid_call_and_each_run_starts_once(hard: S
 
     hard.tasks.fate_of = fate_of
     hard.faults.always("ecs.unlisted")
-    arrival = ("TransactWriteItems.killed_after", "RunTask.killed_after", "PutItem.killed_after")
+    arrival = ("TransactWriteItems.killed_after", "RunTask.killed_after", "UpdateItem.killed_after")
     lost_arrivals = kill(hard, *(f"OnEventFunction@{point}" for point in arrival))
-    for number in range(2):
+    for number in range(len(arrival)):
         hard.put_object(f"killed {number}")
     calls = {
         "one": ("TransactWriteItems.killed_before", "TransactWriteItems.killed_after"),
@@ -129,11 +129,11 @@ def test_who_records_runs_is_killed_in_mid_call_and_each_run_starts_once(hard: S
 
     def arrived() -> list[str] | None:
         heads = [item for item in hard.items("head") if item["source"].get("key", "").startswith(f"{PREFIX}killed")]
-        return [str(item["run_id"]) for item in heads] if len(heads) >= 2 else None
+        return [str(item["run_id"]) for item in heads] if len(heads) >= len(arrival) else None
 
     assert wait(lambda: happened(hard, lost_arrivals))
     started |= set(wait(arrived))
-    assert len(started) == len(calls) + 2
+    assert len(started) == len(calls) + len(arrival)
     for run_id in started:
         assert end_of(hard, run_id) == ("succeeded", None)
         assert len(hard.tasks.stories(run_id)) == 1

@@ -216,9 +216,10 @@ class TestStop:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if os.fork() == 0:
                 os.setsid()
-                print("child", os.getpid())
+                # In one write each, or two processes' lines may come apart.
+                os.write(1, b"child %d\\n" % os.getpid())
                 time.sleep(60)
-            print("ready")
+            os.write(1, b"ready\\n")
             time.sleep(60)
             """
         )

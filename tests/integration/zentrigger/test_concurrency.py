@@ -298,7 +298,9 @@ def test_limits_and_keys_hold_under_load(
 
     may = {"all": 5, "pipeline#limited": 2, "key#k": 1, "key#l": 2}
     most = {group: ecs.most[group] for group in may}
-    assert most == may
+    # That a limit is reached at all is up to the threads, but for that of the stack.
+    assert most["all"] == may["all"]
+    assert all(0 < most[group] <= limit for group, limit in may.items()), most
     assert sorted(ecs.tokens) == sorted(f"{run_id}-1-1" for run_id in runs)
     assert {group: counts(dynamodb, group) for group in ecs.most} == dict.fromkeys(ecs.most, (0, 0))
     figures(f"50 runs with limits and keys: {most} live at most ({time.monotonic() - since:.1f} s)")
