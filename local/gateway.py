@@ -1,7 +1,8 @@
 """The HTTP API: an HTTP server that calls functions as API Gateway's HTTP APIs do, limits and own errors included.
 
 Rules: Amazon API Gateway Developer Guide, "Quotas for HTTP APIs": 10 MB of body, 10,240 bytes of request line and
-headers, 30 s of integration time. Its own errors are `{"message": …}`.
+headers, 30 s of integration time; "Throttle requests to your HTTP APIs": a route with settings of its own has a
+throttle of its own (here: all others share one). Its own errors are `{"message": …}`.
 """
 
 from __future__ import annotations
@@ -54,14 +55,23 @@ _CONTEXT_NAMES = frozenset({
 
 
 @dataclass(frozen=True)
+class Throttle:
+    """How many requests are let through: `rate` a second, `burst` at once."""
+
+    rate: float
+    burst: int
+
+
+@dataclass(frozen=True)
 class Stage:
-    """The one stage of the API: its router, its throttle and its access log's format."""
+    """The one stage of the API: its router, its throttles and its access log's format."""
 
     name: str
     api_id: str
     router: Router
-    rate: float | None
-    burst: int | None
+    throttle: Throttle | None
+    throttles: Mapping[str, Throttle]
+    """Route key -> the throttle of a route that has one of its own."""
     log_format: str | None
 
 
@@ -97,6 +107,7 @@ class Gateway:
         self._log: FunctionLog | None = None
         self._account_id = ""
         self._bucket: TokenBucket | None = None
+        self._buckets: Mapping[str, TokenBucket] = {}
         self._executor = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="integration")
 
     @property
@@ -109,8 +120,9 @@ class Gateway:
         self._account_id = stack.account_id
         self._functions = functions
         self._log = log
-        if stage.rate is not None and stage.burst is not None:
-            self._bucket = TokenBucket(stage.rate, stage.burst)
+        if stage.throttle is not None:
+            self._bucket = TokenBucket(stage.throttle.rate, stage.throttle.burst)
+        self._buckets = {key: TokenBucket(one.rate, one.burst) for key, one in stage.throttles.items()}
         self._stage = stage
 
     def start(self) -> None:
@@ -149,9 +161,10 @@ class Gateway:
         size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
         if size > _MAX_HEADER_BYTES:
             return _message(431, "Request Header Fields Too Large")
-        if self._bucket is not None and not self._bucket.take():
-            return _message(429, "Too Many Requests")
         chosen = stage.router.choose(request.method, request.path)
+        bucket = self._buckets.get(chosen[0].key, self._bucket) if chosen is not None else self._bucket
+        if bucket is not None and not bucket.take():
+            return _message(429, "Too Many Requests")
         if chosen is None:
             return _message(404, "Not Found")
         route, parameters = chosen
@@ -205,20 +218,27 @@ def read_stage(stack: Stack) -> Stage:
     api, stage = apis[0], stages[0]
     if stage["StageName"] != "$default":
         raise invalid(stage.logical_id, "the embedded AWS serves the stage $default only.")
-    settings: Mapping[str, Any] = stage.get("DefaultRouteSettings", {})
-    check_keys(
-        stage.logical_id, "DefaultRouteSettings", settings,
-        frozenset({"ThrottlingBurstLimit", "ThrottlingRateLimit", "DetailedMetricsEnabled"}),
-    )  # fmt: skip
-    rate, burst = settings.get("ThrottlingRateLimit"), settings.get("ThrottlingBurstLimit")
+    routes = read_routes(stack, api, str(stage["StageName"]))
+    own: Mapping[str, Any] = stage.get("RouteSettings", {})
+    for key in own:
+        if key not in {route.key for route in routes}:
+            raise invalid(stage.logical_id, f"RouteSettings: Unable to find Route by key {key}.")
+    throttles = {key: _throttle(stage, f"RouteSettings {key}", settings) for key, settings in own.items()}
     return Stage(
         name=str(stage["StageName"]),
         api_id=api.physical_id,
-        router=Router(read_routes(stack, api, str(stage["StageName"]))),
-        rate=None if rate is None else float(rate),
-        burst=None if burst is None else int(burst),
+        router=Router(routes),
+        throttle=_throttle(stage, "DefaultRouteSettings", stage.get("DefaultRouteSettings", {})),
+        throttles={key: throttle for key, throttle in throttles.items() if throttle is not None},
         log_format=_log_format(stack, stage),
     )
+
+
+def _throttle(stage: Resource, name: str, settings: Mapping[str, Any]) -> Throttle | None:
+    known = frozenset({"ThrottlingBurstLimit", "ThrottlingRateLimit", "DetailedMetricsEnabled"})
+    check_keys(stage.logical_id, name, settings, known)
+    rate, burst = settings.get("ThrottlingRateLimit"), settings.get("ThrottlingBurstLimit")
+    return Throttle(float(rate), int(burst)) if rate is not None and burst is not None else None
 
 
 def _log_format(stack: Stack, stage: Resource) -> str | None:

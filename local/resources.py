@@ -133,6 +133,7 @@ OWN_TYPES: Mapping[str, frozenset[str]] = {
             "ApiId",
             "AutoDeploy",
             "DefaultRouteSettings",
+            "RouteSettings",
             "StageName",
             "Tags",
         }

@@ -265,20 +265,29 @@ class Client:
         return self._object("PUT", f"/triggers/{_segment(name)}", body=dict(trigger))
 
     def put_triggers(
-        self, triggers: Mapping[str, Mapping[str, Any]], *, prune: bool = False, dry_run: bool = False
+        self,
+        triggers: Mapping[str, Mapping[str, Any]],
+        *,
+        prune: bool = False,
+        dry_run: bool = False,
+        plan: str | None = None,
     ) -> Json:
         """Create or replace triggers, all of them or none, and with ``prune`` delete all others (scope admin).
 
-        Returns ``{"written": bool, "changes": [{"name", "change", "before", "after"}]}``; ``change`` is create, update,
-        delete or unchanged, ``before`` and ``after`` are whole definitions or None. With ``dry_run`` nothing is
-        written. 422 with everything that is wrong, at pointers ``/triggers/<name>/…``; at most 100 triggers change.
+        Returns ``{"written": bool, "changes": [{"name", "change", "type", "pipeline"}]}``; ``change`` is create,
+        update, delete or unchanged. With ``dry_run`` nothing is written, what would change has ``before`` and
+        ``after``, whole definitions or None, unless they are too large together, and there is a ``plan``. With that,
+        what was planned is done and nothing else: 409 if the triggers have changed since. 422 with everything that is
+        wrong, at pointers ``/triggers/<name>/…``; at most 100 triggers change.
         """
-        body = {"triggers": {name: dict(definition) for name, definition in triggers.items()}, "prune": prune}
+        body: Json = {"triggers": {name: dict(definition) for name, definition in triggers.items()}, "prune": prune}
+        if plan is not None:
+            body["plan"] = plan
         return self._object("PUT", "/triggers", query={"dry_run": _flag(dry_run)}, body=body)
 
-    def triggers(self, *, cursor: str | None = None) -> Json:
-        """Return the triggers, or the first page of them: ``{"items": [...], "next": cursor or None}``."""
-        return self._object("GET", "/triggers", query={"cursor": cursor})
+    def triggers(self, *, limit: int | None = None, cursor: str | None = None) -> Json:
+        """Return one page of the triggers, by name: ``{"items": [...], "next": cursor or None}``."""
+        return self._object("GET", "/triggers", query=_filters(limit, cursor))
 
     def trigger(self, name: str) -> Json:
         """Return one trigger: its definition, how many events had which outcome, and when its schedule fires next."""

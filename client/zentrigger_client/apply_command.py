@@ -16,6 +16,8 @@ from zentrigger_client.trigger_file import TriggerFileError, triggers_of
 EXIT_WOULD_CHANGE = 2
 """With --exit-code, as of ``terraform plan -detailed-exitcode``: 0 no changes, 1 an error, 2 changes."""
 
+_CHANGED = "The triggers have changed since they were read, so nothing was applied. Run apply again to see what is new."
+
 
 def add_options(sub: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -51,6 +53,9 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         try:
             return _apply(client, triggers, options, context, asks=asks)
         except ZentriggerError as error:
+            if not options.json and _is_other_plan(error):
+                print(_CHANGED, file=sys.stderr)
+                return EXIT_FAILED
             if options.json or error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not error.errors:
                 raise
             print(_refusal(error, document), file=sys.stderr)
@@ -92,9 +97,7 @@ def _apply(
     if asks and gone and not _confirmed(gone):
         print("Nothing was applied.", file=sys.stderr)
         return EXIT_FAILED
-    done = client.put_triggers(triggers, prune=options.prune)
-    if not _same(done["changes"], changes):
-        print(f"\nThe triggers changed in the meantime. What was applied:\n{_diff(done, triggers)}", file=stream)
+    done = client.put_triggers(triggers, prune=options.prune, plan=planned["plan"])
     if options.json:
         context.show(done, str)
     else:
@@ -102,15 +105,9 @@ def _apply(
     return EXIT_OK
 
 
-def _diff(answer: Json, triggers: Mapping[str, Json]) -> str:
-    return trigger_changes.diff(answer["changes"], triggers)
-
-
-def _same(some: Sequence[Json], others: Sequence[Json]) -> bool:
-    def by_name(changes: Sequence[Json]) -> list[tuple[str, str, object]]:
-        return sorted((change["name"], change["change"], change["before"]) for change in changes)
-
-    return by_name(some) == by_name(others)
+def _is_other_plan(error: ZentriggerError) -> bool:
+    """Whether what was shown is not what would be done any more."""
+    return error.status == HTTPStatus.CONFLICT and any(pointer == "/plan" for pointer, _ in error.errors)
 
 
 def _confirmed(gone: Sequence[str]) -> bool:

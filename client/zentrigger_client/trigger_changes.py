@@ -38,6 +38,10 @@ def diff(changes: Sequence[Mapping[str, Any]], given: Mapping[str, Mapping[str, 
     for change in sorted(changed(changes), key=lambda change: str(change["name"])):
         lines.append(_heading(change))
         match change["change"]:
+            case "create" | "update" if "after" not in change:
+                lines.append("    (too large to be shown)")
+            case "update" if "before" not in change:
+                lines.append("    (what stands cannot be read)")
             case "create":
                 wanted = given.get(change["name"], {})
                 shown = {name: value for name, value in (change["after"] or {}).items() if name in wanted}
@@ -120,5 +124,4 @@ def _cut(text: str) -> str:
 
 
 def _heading(change: Mapping[str, Any]) -> str:
-    definition = change["after"] or change["before"] or {}
-    return f"{_MARKS[change['change']]} {change['name']} ({definition.get('type')}, {definition.get('pipeline')})"
+    return f"{_MARKS[change['change']]} {change['name']} ({change['type'] or '?'}, {change['pipeline'] or '?'})"

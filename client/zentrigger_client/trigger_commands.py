@@ -16,6 +16,9 @@ from zentrigger_client.console import EXIT_FAILED, EXIT_OK, Command, Context, Us
 from zentrigger_client.documents import STDIN, DocumentError, read
 from zentrigger_client.trigger_file import exported, to_yaml
 
+_AT_ONCE = 100
+"""The most triggers that the API gives in one page."""
+
 _NOT_TO_BE_STARTED = frozenset({"not_matched", "rejected", "error"})
 
 
@@ -93,15 +96,17 @@ def _list(_: argparse.Namespace, context: Context) -> int:
 
 
 def _all(client: Client) -> Json:
-    """Return all triggers as one page."""
+    """Return all triggers as one page; those that the API cannot read are apart."""
     items: list[Any] = []
+    unreadable: list[Any] = []
     cursor: str | None = None
     while True:
-        page = client.triggers(cursor=cursor)
+        page = client.triggers(limit=_AT_ONCE, cursor=cursor)
         items += page["items"]
+        unreadable += page.get("unreadable") or []
         following = page.get("next")
         if following is None or following == cursor:
-            return {"items": items, "next": None}
+            return {"items": items, "next": None, "unreadable": unreadable}
         cursor = following
 
 
@@ -119,10 +124,13 @@ def _delete(options: argparse.Namespace, context: Context) -> int:
 
 
 def _export(_: argparse.Namespace, context: Context) -> int:
+    """Print the file; the exit status is 1 if a trigger is missing in it, which `apply --prune` would delete."""
     with context.client() as client:
-        content = exported(_all(client)["items"])
-    context.show(content, lambda exported_triggers: to_yaml(exported_triggers).rstrip("\n"))
-    return EXIT_OK
+        found = _all(client)
+    context.show(exported(found["items"]), lambda exported_triggers: to_yaml(exported_triggers).rstrip("\n"))
+    for trigger in found["unreadable"]:
+        print(rendering.plain(f"{trigger['name']} is not in it: {trigger['detail']}"), file=sys.stderr)
+    return EXIT_FAILED if found["unreadable"] else EXIT_OK
 
 
 def _receipts(options: argparse.Namespace, context: Context) -> int:

@@ -25,7 +25,8 @@ def triggers(content: Mapping[str, Any]) -> str:
         )
         for trigger in content["items"]
     ]
-    return rendering.table(("trigger", "type", "target", "enabled", "events", "next time"), rows)
+    table = rendering.table(("trigger", "type", "target", "enabled", "events", "next time"), rows)
+    return "\n".join([table, *(rendering.plain(trigger["detail"]) for trigger in content.get("unreadable") or [])])
 
 
 def trigger(content: Mapping[str, Any]) -> str:
@@ -40,13 +41,21 @@ def trigger(content: Mapping[str, Any]) -> str:
         *_said({name: value for name, value in definition.items() if name not in _SHOWN_APART}),
         ("events", _counts(content) or "none"),
         *(("next time" if number == 0 else "", str(time)) for number, time in enumerate(times)),
-        *([("schedule", _PENDING)] if content.get("schedule_state") == "pending" else []),
+        *([("schedule", schedule)] if (schedule := _schedule(content)) else []),
         *((name.replace("_", " "), content[name]) for name in ("created_at", "updated_at") if content.get(name)),
     ]
     return rendering.pairs(rows)
 
 
-_PENDING = "pending: not as the definition says yet"
+def _schedule(content: Mapping[str, Any]) -> str:
+    """Say what is wrong with a trigger's schedule, if it is not as the definition says."""
+    match content.get("schedule_state"):
+        case "pending":
+            return "pending: not as the definition says yet"
+        case "refused":
+            return f"refused: {rendering.one_line(content.get('schedule_problem') or '', _DETAIL_WIDTH)}"
+        case _:
+            return ""
 
 
 def receipts(page: Mapping[str, Any]) -> str:
@@ -95,8 +104,10 @@ def _tested(item: Mapping[str, Any]) -> str:
         *([("run", str(item["run_id"]))] if item.get("run_id") else []),
         *([("would", str(item["would"]))] if item.get("would") else []),
     ]
-    request = item.get("request")
     text = rendering.pairs(rows)
+    if "request" not in item:
+        return f"{text}\nrequest: too large to be shown with the others"
+    request = item["request"]
     if request is None:
         return text
     return f"{text}\nrequest:\n{rendering.plain(json.dumps(request, indent=2, ensure_ascii=False))}"
@@ -112,8 +123,9 @@ def _counts(content: Mapping[str, Any]) -> str:
 
 
 def _next_time(content: Mapping[str, Any]) -> str:
-    pending = ["schedule pending"] if content.get("schedule_state") == "pending" else []
-    return ", ".join([*(str(time) for time in (content.get("next_times") or [])[:1]), *pending])
+    state = content.get("schedule_state")
+    wrong = [f"schedule {state}"] if state in {"pending", "refused"} else []
+    return ", ".join([*(str(time) for time in (content.get("next_times") or [])[:1]), *wrong])
 
 
 def _said(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

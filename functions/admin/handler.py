@@ -37,7 +37,15 @@ from zentrigger.schema_references import escaped
 from zentrigger.timestamps import now
 from zentrigger.trigger_store import TriggerStore
 from zentrigger.trigger_writer import TriggerChanges
-from zentrigger.triggers import NamedTrigger, TriggerDefinition, TriggersRequest, WebhookTrigger, model_of
+from zentrigger.triggers import (
+    NamedTrigger,
+    Trigger,
+    TriggerDefinition,
+    TriggersRequest,
+    UnreadableTrigger,
+    WebhookTrigger,
+    model_of,
+)
 from zentrigger.views import (
     Json,
     hook_secret_view,
@@ -46,9 +54,10 @@ from zentrigger.views import (
     pipeline_limit_view,
     publication_view,
     receipt_view,
-    trigger_change_view,
+    trigger_changes_view,
     trigger_view,
     unmatched_view,
+    unreadable_view,
 )
 
 app = make_resolver()
@@ -114,11 +123,10 @@ def put_triggers() -> Response[str]:
             problems += error.problems
     if problems:
         raise InvalidRequestError(problems)
-    done = wiring.trigger_writer().apply(wanted, prune=asked.prune, dry_run=dry)
+    done = wiring.trigger_writer().apply(wanted, prune=asked.prune, dry_run=dry, plan=asked.plan)
     if not dry:
         _set_schedules(done)
-    changes = [trigger_change_view(change) for change in done.changes]
-    return json_response({"written": not dry, "changes": changes})
+    return json_response(trigger_changes_view(done, written=not dry))
 
 
 @app.put("/triggers/<trigger>")
@@ -148,20 +156,24 @@ def delete_trigger(trigger: str) -> Response[str]:
 
 @app.get("/triggers")
 def list_triggers() -> Response[str]:
-    """Give all triggers."""
+    """Give a page of the triggers, by name."""
     _caller()
+    limit = query_number(app.current_event, "limit", 20, least=1, most=100)
     store = _triggers()
-    counts, pending = store.counts(), {name for name, _ in store.pending_schedules()}
+    stored, cursor = store.triggers_page(limit=limit, **query_text(app.current_event))
+    counts, notes = store.counts(stored), store.pending_schedules()
     shown = [
         trigger_view(
             trigger,
             counts=counts.get(trigger.name, {}),
             times=next_times(trigger, now()),
-            schedule_pending=trigger.name in pending,
+            notes=[note for note in notes if note.trigger == trigger.name],
         )
-        for trigger in store.triggers()
+        for trigger in stored
+        if isinstance(trigger, Trigger)
     ]
-    return json_response(page(shown, None))
+    unreadable = [unreadable_view(trigger) for trigger in stored if isinstance(trigger, UnreadableTrigger)]
+    return json_response({**page(shown, cursor), "unreadable": unreadable})
 
 
 @app.post("/triggers/<trigger>/secret")
@@ -169,12 +181,15 @@ def post_secret(trigger: str) -> Response[str]:
     """Give a webhook trigger a secret: the sender's, or one that is made here and shown once."""
     caller = _caller()
     no_query(app.current_event)
-    definition = _triggers().get(trigger).definition
+    standing = _triggers().get(trigger)
+    definition = standing.definition
     if not isinstance(definition, WebhookTrigger):
         raise ConflictError(f"{trigger!r} is a trigger of type {definition.type}; only webhooks have a secret.")
     given = read_body(app.current_event, HookSecretRequest).secret
     secret = usable_secret(definition.signature.scheme, given)
-    kept = wiring.hook_secrets(wiring.admin_settings().keys_table).put(trigger, secret, now())
+    kept = wiring.hook_secrets(wiring.admin_settings().keys_table).put(
+        trigger, secret, now(), standing=_triggers().standing_action(standing)
+    )
     logger.info("a webhook got a secret", trigger=trigger, by=caller.key_id, made_here=given is None)
     return json_response(hook_secret_view(trigger, kept, None if given is not None else secret))
 
@@ -251,9 +266,9 @@ def _shown(name: str) -> Json:
     trigger = store.get(name)
     return trigger_view(
         trigger,
-        counts=store.counts_of(name),
+        counts=store.counts_of(trigger),
         times=next_times(trigger, now()),
-        schedule_pending=store.is_pending(name),
+        notes=store.pending_schedules(name),
     )
 
 

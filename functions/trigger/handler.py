@@ -26,7 +26,7 @@ from zentrigger.run_requests import RunRequest, SnapshotRunRequest, TriggerTest,
 from zentrigger.run_store import Creation
 from zentrigger.runs import Source
 from zentrigger.submit import Submitter, run_id_for_key
-from zentrigger.views import dry_run_view, page, received_view, run_summary, trial_view
+from zentrigger.views import dry_run_view, page, received_view, run_summary, trials_view
 
 app = make_resolver()
 
@@ -104,7 +104,7 @@ def post_trigger_test(trigger: str) -> Response[str]:
         raise InvalidRequestError([Problem("/event", "With recent=true the events are the trigger's last ones.")])
     trials = wiring.trigger_trials()
     found = trials.recent(name) if recent else trials.run(name, asked.event)
-    return json_response(page([trial_view(trial) for trial in found], None))
+    return json_response(page(trials_view(found), None))
 
 
 def _caller(scope: Scope = "run") -> ApiKey:

@@ -14,7 +14,8 @@ from zentrigger.items import to_item
 from zentrigger.receipts import Receipt, Unmatched
 from zentrigger.run_store import Along
 from zentrigger.runs import Run
-from zentrigger.triggers import Trigger
+from zentrigger.trigger_store import Refused
+from zentrigger.triggers import StoredTrigger, Trigger
 
 if TYPE_CHECKING:
     from tests.simulation.invariants import Watch
@@ -83,7 +84,7 @@ class Triggers:
         self.all: dict[str, Trigger] = {}
         self.receipts: list[Receipt] = []
 
-    def triggers(self) -> tuple[Trigger, ...]:
+    def stored(self) -> tuple[Trigger, ...]:
         return tuple(self.all.values())
 
     def booking(self, trigger: Trigger, receipt: Receipt, event: str | None) -> Along:
@@ -96,9 +97,12 @@ class Triggers:
 
         return along
 
-    def add_receipt(self, receipt: Receipt, event: str | None = None) -> None:
-        del event
+    def add_receipt(self, receipt: Receipt, event: str | None = None, *, of: StoredTrigger | None) -> None:
+        del event, of
         self.receipts.append(receipt)
+
+    def add_refused(self, refused: Sequence[Refused]) -> None:
+        raise AssertionError(f"a filter refused an event: {refused}")
 
     def add_unmatched(self, event: Unmatched) -> None:
         raise AssertionError(f"an event matched nothing: {event}")

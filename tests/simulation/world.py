@@ -272,6 +272,7 @@ class World:
                 clock=self._clock,
             )
             arrivals.handle(event)
+            arrivals.keep_refused()
             if self.item(run_id) is not None:
                 self.watch.accepted(run_id)
 

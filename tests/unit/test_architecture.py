@@ -22,6 +22,7 @@ ADAPTERS = {
     "launcher",
     "task_definitions",
     "log_reader",
+    "scheduler",
     "event_publisher",
     "items",  # what the stores share: DynamoDB's own way of writing values
     "wiring",  # makes the clients

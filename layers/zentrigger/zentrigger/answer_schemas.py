@@ -159,10 +159,41 @@ _TRIGGER: Json = {
             "description": "When its schedule fires next, in UTC; at most five, none while it is disabled.",
         },
         "schedule_state": {
-            "enum": ["in_sync", "pending", None],
-            "description": "Whether its schedule is set as it says; a pending one is set within a minute. null: none.",
+            "enum": ["in_sync", "pending", "refused", None],
+            "description": "Whether its schedule is set as it says. A pending one is set within a minute or two, or"
+            " when its last firing must have come; a refused one is not taken by AWS. null: none.",
         },
+        "schedule_problem": {"type": ["string", "null"], "description": "What AWS says of a schedule that it refuses."},
         "links": {"type": "object"},
+    },
+}
+
+_SIDE = (
+    "Only of a dry run, and of a trigger that would change: the whole definition, null for none. Left out of what is"
+    " more than 2 MB together, and where it cannot be read."
+)
+
+_TRIGGER_CHANGES: Json = {
+    "type": "object",
+    "required": ["written", "changes"],
+    "properties": {
+        "written": {"type": "boolean", "description": "false: it was a dry run."},
+        "changes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "change", "type", "pipeline"],
+                "properties": {
+                    "name": TEXT,
+                    "change": {"enum": ["create", "update", "delete", "unchanged"]},
+                    "type": {**_OPTIONAL_TEXT, "description": "null: it cannot be read, and is not known."},
+                    "pipeline": _OPTIONAL_TEXT,
+                    "before": {"type": ["object", "null"], "description": _SIDE},
+                    "after": {"type": ["object", "null"], "description": _SIDE},
+                },
+            },
+        },
+        "plan": {**TEXT, "description": "Only of a dry run: send it along to have this done, and nothing else."},
     },
 }
 
@@ -199,7 +230,10 @@ _TRIAL: Json = {
                     "matches": {"type": "boolean"},
                     "outcome": {"type": "string", "enum": list(get_args(Outcome))},
                     "detail": _OPTIONAL_TEXT,
-                    "request": {"type": ["object", "null"], "description": "As a body of `POST /runs`."},
+                    "request": {
+                        "type": ["object", "null"],
+                        "description": "As a body of `POST /runs`. Left out of what is more than 2 MB together.",
+                    },
                     "run_id": {**_OPTIONAL_TEXT, "description": "The id that the event's run has, or would have."},
                     "would": {"enum": ["start", "queue", None], "description": "What the run would do now."},
                 },
@@ -309,5 +343,6 @@ ANSWERS: Json = {
     "Snapshot": _SNAPSHOT,
     "Trial": _TRIAL,
     "Trigger": _TRIGGER,
+    "TriggerChanges": _TRIGGER_CHANGES,
 }
 """Name in the document -> schema."""

@@ -11,33 +11,47 @@ from zentrigger.errors import BusyError, IdempotencyClashError, InvalidRequestEr
 from zentrigger.event_fields import FieldError, render
 from zentrigger.events import RunEnded, S3Arrival, ScheduleFired, TriggerEvent, WebhookReceived
 from zentrigger.json_paths import MissingPathError, find
-from zentrigger.matching import Document, concerns, document_of, mismatch, refused_chain
+from zentrigger.matching import Document, concerns, document_of, may_concern, mismatch, refused_chain
 from zentrigger.observability import logger
+from zentrigger.parameters import MAX_PARAMETERS_BYTES
 from zentrigger.receipts import MAX_EVENT_BYTES, Outcome, Reason, Receipt, Unmatched, new_receipt, what_of
 from zentrigger.run_requests import RunRequest, canonical
 from zentrigger.run_store import Along, AlongRefusedError, Creation
 from zentrigger.runs import SKIPPED, RunRecord, Source
 from zentrigger.submit import run_id_for_event
 from zentrigger.timestamps import now, to_text
-from zentrigger.trigger_store import MAX_RUNS
-from zentrigger.triggers import RunTrigger, Trigger, WebhookTrigger, request_of
+from zentrigger.trigger_store import MAX_RUNS, Refused
+from zentrigger.triggers import (
+    RunTrigger,
+    StoredTrigger,
+    Trigger,
+    UnreadableTrigger,
+    WebhookTrigger,
+    request_of,
+)
 
 MAX_REASONS = 20
+
+_GONE = "Since the call was received, the trigger was deleted, made anew, or given another type."
 
 
 class Triggers(Protocol):
     """Lists triggers, and keeps what becomes of events."""
 
-    def triggers(self) -> tuple[Trigger, ...]:
-        """Give all triggers."""
+    def stored(self) -> tuple[StoredTrigger, ...]:
+        """Give all triggers, those that cannot be read among them."""
         ...
 
     def booking(self, trigger: Trigger, receipt: Receipt, event: str | None) -> Along:
         """Give what is written along with a run that a trigger starts."""
         ...
 
-    def add_receipt(self, receipt: Receipt, event: str | None = None) -> None:
-        """Keep a receipt."""
+    def add_receipt(self, receipt: Receipt, event: str | None = None, *, of: StoredTrigger | None) -> None:
+        """Keep a receipt, and count it for a trigger."""
+        ...
+
+    def add_refused(self, refused: Sequence[Refused]) -> None:
+        """Keep and count the events that filters refused."""
         ...
 
     def add_unmatched(self, event: Unmatched) -> None:
@@ -81,14 +95,35 @@ class Occurrence:
     raw: str | None = None
 
 
+class OutOfTimeError(Exception):
+    """An event was left, or a part of it, for there was no time for it. It comes again."""
+
+
+def require_time(in_time: Callable[[], bool]) -> None:
+    """Go on only while there is time.
+
+    Raises:
+        OutOfTimeError: there is none.
+
+    """
+    if not in_time():
+        raise OutOfTimeError("the function's time is over; what is left comes again")
+
+
 def consider(trigger: Trigger, occurrence: Occurrence) -> Wanted | Refusal:
     """Say what an event that concerns a trigger asks for there, or why it asks for nothing. Nothing is looked up."""
-    definition, event = trigger.definition, occurrence.event
-    document = document_of(trigger.name, event, occurrence.upstream)
     # The filter goes first: a disabled trigger says nothing of events that it would not have waited for.
-    refused = mismatch(trigger, event, document, occurrence.upstream)
-    if refused is not None:
-        return Refusal("not_matched", refused)
+    return _filtered(trigger, occurrence) or _asked_for(trigger, occurrence)
+
+
+def _filtered(trigger: Trigger, occurrence: Occurrence) -> Refusal | None:
+    event, upstream = occurrence.event, occurrence.upstream
+    refused = mismatch(trigger, event, document_of(trigger.name, event, upstream), upstream)
+    return Refusal("not_matched", refused) if refused is not None else None
+
+
+def _asked_for(trigger: Trigger, occurrence: Occurrence) -> Wanted | Refusal:
+    definition, event = trigger.definition, occurrence.event
     if not definition.enabled:
         return Refusal("disabled", "The trigger is disabled.")
     if not definition.lasts_at(event.time):
@@ -98,21 +133,18 @@ def consider(trigger: Trigger, occurrence: Occurrence) -> Wanted | Refusal:
         circle = refused_chain(trigger, occurrence.upstream)
         if circle is not None:
             return Refusal("skipped_cycle", circle)
-    return _wanted(trigger, occurrence, document)
-
-
-def _wanted(trigger: Trigger, occurrence: Occurrence, document: Document) -> Wanted | Refusal:
-    definition = trigger.definition
+    document = document_of(trigger.name, event, occurrence.upstream)
     try:
-        identity = _identity(trigger, occurrence.event, document)
-        filled = render(definition.parameters, document), render(definition.steps, document)
+        identity = _identity(trigger, event, document)
+        # Together, for together they have a size.
+        filled = render([definition.parameters, definition.steps], document, max_bytes=MAX_PARAMETERS_BYTES)
         request = request_of(trigger, *filled)
     except FieldError as error:
         return Refusal("rejected", str(error))
     except ValidationError as error:
         places = "; ".join(f"{'/'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors())
         return Refusal("rejected", places)
-    return Wanted(request, _source(trigger, occurrence), run_id_for_event(trigger.name, occurrence.event, identity))
+    return Wanted(request, _source(trigger, occurrence), run_id_for_event(trigger.name, event, identity))
 
 
 def _identity(trigger: Trigger, event: TriggerEvent, document: Document) -> str | None:
@@ -141,7 +173,7 @@ def _identity(trigger: Trigger, event: TriggerEvent, document: Document) -> str 
 
 
 class Arrivals:
-    """Handles events. The triggers are those of the moment at which it is made."""
+    """Handles a batch of events. The triggers are those of the moment at which it is made."""
 
     def __init__(
         self,
@@ -151,46 +183,91 @@ class Arrivals:
         record_of: Callable[[str], RunRecord | None],
         clock: Callable[[], datetime] = now,
     ) -> None:
+        stored = triggers.stored()
         self._store = triggers
-        self._triggers: Sequence[Trigger] = triggers.triggers()
+        self._triggers = [trigger for trigger in stored if isinstance(trigger, Trigger)]
+        self._unreadable = [trigger for trigger in stored if isinstance(trigger, UnreadableTrigger)]
         self._submitter = submitter
         self._record_of = record_of
         self._clock = clock
+        self._refused: list[Refused] = []
 
-    def handle(self, event: TriggerEvent, raw: Mapping[str, object] | None = None) -> list[Receipt]:
-        """Submit a run for every trigger that an event concerns; gives the receipts, which are kept.
+    def handle(
+        self,
+        event: TriggerEvent,
+        raw: Mapping[str, object] | None = None,
+        *,
+        in_time: Callable[[], bool] = lambda: True,
+    ) -> list[Receipt]:
+        """Submit a run for every trigger that an event concerns; gives the receipts.
 
         What a trigger asks for and cannot get (an unknown pipeline or snapshot, parameters that do not fit) is its
-        receipt, and the event is done; what may pass (AWS does not answer) is raised after all triggers had their turn,
-        and the event comes again. The same event again finds its runs recorded.
+        receipt, and the event is done; what may pass (AWS does not answer, a trigger cannot be read) is raised after
+        all triggers had their turn, and the event comes again. The same event again finds its runs recorded.
+
+        The receipts are kept, but for those of filters that refuse: `keep_refused` keeps these, of all events together.
 
         Args:
             event: The event.
             raw: The same as it came, to be kept with its receipts.
+            in_time: Tells whether there is time for a further run.
+
+        Raises:
+            OutOfTimeError: some triggers have not had their turn.
 
         """
         occurrence = Occurrence(event, self._upstream(event), _kept(raw))
-        concerned = [trigger for trigger in self._triggers if concerns(trigger, event, occurrence.upstream)]
         receipts: list[Receipt] = []
+        refused: list[Refused] = []
         failures: list[Exception] = []
-        for trigger in concerned:
+        for trigger in (one for one in self._triggers if concerns(one, event, occurrence.upstream)):
             try:
-                receipts.append(self._handle(trigger, occurrence))
+                refusal = _filtered(trigger, occurrence)
+                if refusal is None:
+                    require_time(in_time)
+                    receipts.append(self._handle(trigger, occurrence))
+                else:
+                    told = new_receipt(trigger.name, event, self._clock()).told(refusal.outcome, refusal.detail)
+                    refused.append(Refused(trigger, told, occurrence.raw))
+            except OutOfTimeError:
+                # What was recorded is found again; that a filter refused is counted then.
+                raise
             except Exception as error:  # noqa: BLE001 - raised below, when the other triggers have had their turn
                 logger.exception("an event could not be handled for a trigger", trigger=trigger.name)
                 failures.append(error)
                 self._tell_failure(trigger, occurrence, error)
-        if all(receipt.outcome == "not_matched" for receipt in receipts) and not failures:
-            self._keep_unmatched(event, receipts)
+        failures += self._unread(occurrence)
+        self._refused += refused
+        not_matched = [one.receipt for one in refused]
+        if refused:
+            logger.info("filters refused an event", event_id=event.event_id, triggers=len(refused))
+        if not receipts and not failures:
+            self._keep_unmatched(occurrence, not_matched)
         if failures:
             raise failures[0]
-        return receipts
+        return [*receipts, *not_matched]
+
+    def keep_refused(self) -> None:
+        """Keep and count the events that filters refused. Until then they are not kept, and so have to come again."""
+        refused, self._refused = self._refused, []
+        if refused:
+            self._store.add_refused(refused)
+
+    def _unread(self, occurrence: Occurrence) -> list[Exception]:
+        """Leave a receipt at each trigger that cannot be read and may wait for an event, and give what to raise."""
+        failures: list[Exception] = []
+        for trigger in self._unreadable:
+            if may_concern(trigger, occurrence.event, occurrence.upstream):
+                failures.append(trigger.error())
+                self._tell_failure(trigger, occurrence, failures[-1])
+        return failures
 
     def _upstream(self, event: TriggerEvent) -> RunRecord | None:
         """Give the run whose end an event is, from its record: the event may be older, and could say anything."""
         if not isinstance(event, RunEnded):
             return None
-        if not any(isinstance(trigger.definition, RunTrigger) for trigger in self._triggers):
+        awaited = any(isinstance(trigger.definition, RunTrigger) for trigger in self._triggers)
+        if not awaited and all(trigger.type not in (None, "run") for trigger in self._unreadable):
             # Most runs end without anybody waiting for it.
             return None
         record = self._record_of(event.run_id)
@@ -198,10 +275,10 @@ class Arrivals:
 
     def _handle(self, trigger: Trigger, occurrence: Occurrence) -> Receipt:
         receipt = new_receipt(trigger.name, occurrence.event, self._clock())
-        wanted = consider(trigger, occurrence)
+        wanted = _asked_for(trigger, occurrence)
         if isinstance(wanted, Refusal):
             told = receipt.told(wanted.outcome, wanted.detail)
-            self._store.add_receipt(told, occurrence.raw)
+            self._store.add_receipt(told, occurrence.raw, of=trigger)
         else:
             told = self._submit(trigger, wanted, receipt, occurrence.raw)
         # Without its detail, which may cite values.
@@ -238,22 +315,28 @@ class Arrivals:
                 skipped = run.status.final and run.reason == SKIPPED
                 return receipt.told("skipped_overlap" if skipped else "started", None, run.run_id)
             told = receipt.told("duplicate", None, run.run_id)
-        self._store.add_receipt(told, raw)
+        self._store.add_receipt(told, raw, of=trigger)
         return told
 
-    def _tell_failure(self, trigger: Trigger, occurrence: Occurrence, error: Exception) -> None:
+    def _tell_failure(self, trigger: StoredTrigger, occurrence: Occurrence, error: Exception) -> None:
         """Leave a receipt that says that handling failed; the event comes again, so that this need not succeed."""
         receipt = new_receipt(trigger.name, occurrence.event, self._clock())
         detail = error.detail if isinstance(error, ZentriggerError) else f"{type(error).__name__}; see the log."
         try:
-            self._store.add_receipt(receipt.told("error", f"It will be tried again. {detail}"), occurrence.raw)
+            told = receipt.told("error", f"It will be tried again. {detail}")
+            self._store.add_receipt(told, occurrence.raw, of=trigger)
         except Exception:  # noqa: BLE001 - the event comes again, whatever it is
             logger.exception("not even the failure could be kept", trigger=trigger.name)
 
-    def _keep_unmatched(self, event: TriggerEvent, receipts: Sequence[Receipt]) -> None:
+    def _keep_unmatched(self, occurrence: Occurrence, receipts: Sequence[Receipt]) -> None:
+        event = occurrence.event
         # The end of a run that no trigger waits for is the usual case, and nobody's question.
         if isinstance(event, RunEnded):
             return
+        if isinstance(event, WebhookReceived) and not receipts:
+            # Whoever called was told to look for this receipt.
+            told = new_receipt(event.trigger, event, self._clock()).told("rejected", _GONE)
+            self._store.add_receipt(told, occurrence.raw, of=None)
         kind, trigger = _kind(event)
         reasons = tuple(Reason(trigger=one.trigger, why=one.detail or "") for one in receipts[:MAX_REASONS])
         what = {name: value for name, value in what_of(event).items() if name in ("bucket", "key", "upstream")}

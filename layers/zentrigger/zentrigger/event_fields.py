@@ -59,7 +59,7 @@ _FIELD = re.compile(r"\{([A-Za-z][\w.\-]*)\}")
 
 
 class FieldError(Exception):
-    """A field that a template names is not in the event, or cannot stand in a text; the error's text says which."""
+    """What a template names is not in the event, cannot stand in a text or is too much; the error's text says which."""
 
 
 def unknown_fields(kind: TriggerType, template: Any) -> list[str]:  # noqa: ANN401 - JSON of any shape
@@ -89,24 +89,78 @@ def fields_in(template: Any) -> list[str]:  # noqa: ANN401 - JSON of any shape
     return _FIELD.findall(template) if isinstance(template, str) else []
 
 
-def render(template: Any, document: Mapping[str, JsonValue]) -> Any:  # noqa: ANN401 - JSON of any shape
+def render(template: Any, document: Mapping[str, JsonValue], *, max_bytes: int) -> Any:  # noqa: ANN401 - JSON of any shape
     """Fill an event's values into a template, however deep; a text that is one field and nothing else keeps its type.
 
+    A template may name a large field many times, so what is filled in is added up before it is made.
+
+    Args:
+        template: The template.
+        document: The event's values.
+        max_bytes: How much may be filled in, as JSON in UTF-8; what the template itself holds does not count.
+
     Raises:
-        FieldError: the event lacks a field, or has null for one that is part of a longer text.
+        FieldError: the event lacks a field, has null for one that is part of a longer text, or fills in too much.
 
     """
-    if isinstance(template, Mapping):
-        return {name: render(value, document) for name, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [render(value, document) for value in template]
-    if not isinstance(template, str):
-        return template
-    whole = _FIELD.fullmatch(template)
-    if whole:
-        return _value(whole[1], document)
-    # One pass: what an event's field holds is never looked at again, also when it holds braces.
-    return _FIELD.sub(lambda field: _text(field[1], document), template)
+    return _Rendering(document, max_bytes).filled(template)
+
+
+class _Rendering:
+    """One filling in of a template; each field is looked up once."""
+
+    def __init__(self, document: Mapping[str, JsonValue], max_bytes: int) -> None:
+        self._document = document
+        self._max_bytes = max_bytes
+        self._room = max_bytes
+        self._values: dict[str, tuple[JsonValue, int]] = {}
+        self._texts: dict[str, tuple[str, int]] = {}
+
+    def filled(self, template: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+        if isinstance(template, Mapping):
+            return {name: self.filled(value) for name, value in template.items()}
+        if isinstance(template, list | tuple):
+            return [self.filled(value) for value in template]
+        if not isinstance(template, str):
+            return template
+        whole = _FIELD.fullmatch(template)
+        if whole:
+            return self._value(whole[1])
+        # One pass: what an event's field holds is never looked at again, also when it holds braces.
+        return _FIELD.sub(lambda field: self._text(field[1]), template)
+
+    def _value(self, field: str) -> JsonValue:
+        if field not in self._values:
+            value = _value(field, self._document)
+            self._values[field] = value, _size(_json(value))
+        value, size = self._values[field]
+        self._take(size)
+        return value
+
+    def _text(self, field: str) -> str:
+        if field not in self._texts:
+            text = _text(field, self._document)
+            self._texts[field] = text, _size(text)
+        text, size = self._texts[field]
+        self._take(size)
+        return text
+
+    def _take(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise FieldError(
+                f"With the event's values filled in, the parameters are over {self._max_bytes} bytes, the most of any"
+                " run. Have a smaller part of the event filled in, or put the data in S3 and hand on its URL."
+            )
+
+
+def _size(text: str) -> int:
+    # Half a surrogate pair is no UTF-8, and some event may have one all the same.
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _json(value: JsonValue) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _value(field: str, document: Mapping[str, JsonValue]) -> JsonValue:

@@ -74,6 +74,8 @@ class WebhookReceived(_Event):
     trigger: str
     receipt_id: str
     """What the caller was told to look for."""
+    trigger_created_at: AwareDatetime | None = None
+    """When the trigger was made with whose secret the call was verified."""
     delivery_id: str | None = None
     """The sender's id; None where the scheme has none."""
     headers: dict[str, str] = Field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The secrets of webhook triggers, in the keys table: collection `hook_secrets`, one item a trigger.
 
 A signature can only be checked with the secret itself, so that it is kept as it is, unlike API keys, of which hashes
-do. DynamoDB encrypts it; only the functions that set and check it may read the table.
+do. DynamoDB encrypts it; of the functions only `admin` and `trigger`, which set and check it, may read it.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
-from zentrigger.errors import BusyError, InvalidRequestError, Problem
+from zentrigger.errors import BusyError, ConflictError, InvalidRequestError, Problem
 from zentrigger.items import TransactionRefusedError, from_item, to_item, transact
 from zentrigger.runs import Record
 from zentrigger.signatures import Scheme, check_secret, new_secret
@@ -75,10 +75,18 @@ class HookSecretStore:
         answer = self._client.get_item(TableName=self._table, Key=_key(trigger), ConsistentRead=True)
         return HookSecret.model_validate(from_item(answer["Item"])) if "Item" in answer else None
 
-    def put(self, trigger: str, secret: str, moment: datetime) -> HookSecret:
+    def put(self, trigger: str, secret: str, moment: datetime, *, standing: "TransactWriteItemTypeDef") -> HookSecret:
         """Give a trigger a secret; the one before stays good for a day. The same one again changes nothing.
 
+        Args:
+            trigger: The trigger's name.
+            secret: The secret.
+            moment: When it is given.
+            standing: What requires, in the same transaction, that the trigger is still there and a webhook: one that
+                was deleted meanwhile must leave none to whoever makes another of its name.
+
         Raises:
+            ConflictError: the trigger was changed meanwhile. Nothing was written.
             BusyError: others gave it one each time. Nothing was written.
 
         """
@@ -93,8 +101,11 @@ class HookSecretStore:
                 previous_valid_until=moment + PREVIOUS_KEPT if before else None,
             )
             try:
-                transact(self._client, [self._put_action(trigger, kept, before)])
-            except TransactionRefusedError:
+                transact(self._client, [self._put_action(trigger, kept, before), standing])
+            except TransactionRefusedError as refused:
+                if 1 in refused.existing:
+                    detail = f"{trigger!r} was changed just now, and no secret was written: look at it, and try again."
+                    raise ConflictError(detail) from refused
                 # Another one was given in between, and is to stay good, too; or this one, and the answer was lost.
                 continue
             return kept

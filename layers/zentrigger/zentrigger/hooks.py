@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue
-
 from zentrigger.errors import NotFoundError, TooLargeError, UnavailableError, UnreadableError
 from zentrigger.events import WEBHOOK_SOURCE
 from zentrigger.hook_secrets import HookSecretStore
@@ -17,7 +15,7 @@ from zentrigger.receipts import receipt_id
 from zentrigger.signatures import verify
 from zentrigger.timestamps import now, to_text
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import WebhookTrigger
+from zentrigger.triggers import UnreadableTriggerError, WebhookTrigger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -77,10 +75,16 @@ class Hooks:
             TooLargeError: the body is over 200 KB.
             SignatureError: it is not signed with the trigger's secret, or not now.
             UnreadableError: it is signed, but no JSON.
-            UnavailableError: the queue does not take it: nothing was received.
+            UnavailableError: the queue does not take it, or the trigger cannot be read: nothing was received.
 
         """
-        trigger = self._triggers.find(name) if can_be_key("triggers", name) else None
+        try:
+            trigger = self._triggers.find(name) if can_be_key("triggers", name) else None
+        except UnreadableTriggerError as error:
+            # Who calls has shown nothing yet, and is told nothing of the trigger.
+            raise UnavailableError(
+                "The webhook cannot take calls just now. Nothing was received; call again."
+            ) from error
         if trigger is None or not isinstance(trigger.definition, WebhookTrigger):
             raise NotFoundError(f"There is no webhook {name[:100]!r}. A trigger of type webhook has its name here.")
         definition = trigger.definition
@@ -101,31 +105,25 @@ class Hooks:
             return Received(name, None, challenge)
         event_id = delivery.id or str(uuid.uuid4())
         received = Received(name, receipt_id(moment, name, event_id, uuid.uuid4().hex))
-        self._send(received, event_id, moment, delivery.id, _shown(headers, definition.signature.header), values)
-        return received
-
-    def _send(  # noqa: PLR0913, PLR0917 - the parts of an event
-        self,
-        received: Received,
-        event_id: str,
-        moment: datetime,
-        delivery_id: str | None,
-        headers: Mapping[str, str],
-        body: JsonValue,
-    ) -> None:
         event = {
             "source": WEBHOOK_SOURCE,
             "detail-type": "Webhook",
             "id": event_id,
             "time": to_text(moment),
             "detail": {
-                "trigger": received.trigger,
+                "trigger": name,
+                # Whose secret it was: one of the same name that is made meanwhile has nothing to do with it.
+                "trigger_created_at": to_text(trigger.created_at),
                 "receipt_id": received.receipt_id,
-                "delivery_id": delivery_id,
-                "headers": headers,
-                "body": body,
+                "delivery_id": delivery.id,
+                "headers": _shown(headers, definition.signature.header),
+                "body": values,
             },
         }
+        self._send(event)
+        return received
+
+    def _send(self, event: Mapping[str, Any]) -> None:
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
         # The only two characters that JSON may hold as they are and a message may not (AWS: SendMessage).
         text = text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")

@@ -7,9 +7,9 @@ from pydantic import JsonValue
 from zentrigger.events import RunEnded, S3Arrival, ScheduleFired, TriggerEvent, WebhookReceived
 from zentrigger.globs import matches
 from zentrigger.json_paths import passes
-from zentrigger.runs import Output, RunRecord
+from zentrigger.runs import SKIPPED, Output, RunRecord
 from zentrigger.timestamps import to_text
-from zentrigger.triggers import RunTrigger, S3Trigger, Trigger, Upstream, WebhookTrigger
+from zentrigger.triggers import RunTrigger, S3Trigger, Trigger, UnreadableTrigger, Upstream, WebhookTrigger
 
 MAX_CHAIN = 10
 """How many triggers of type `run` may follow each other."""
@@ -33,7 +33,9 @@ def concerns(trigger: Trigger, event: TriggerEvent, upstream: RunRecord | None =
         case ScheduleFired():
             return definition.type == "schedule" and event.trigger == trigger.name
         case WebhookReceived():
-            return definition.type == "webhook" and event.trigger == trigger.name
+            # The secret that it was signed with was that of the trigger of then.
+            is_meant = event.trigger == trigger.name and event.trigger_created_at in (None, trigger.created_at)
+            return definition.type == "webhook" and is_meant
         case RunEnded():
             return isinstance(definition, RunTrigger) and upstream is not None and _is_of(definition.of, upstream)
 
@@ -48,6 +50,19 @@ def _is_of(wanted: Upstream, upstream: RunRecord) -> bool:
     )
 
 
+def may_concern(trigger: UnreadableTrigger, event: TriggerEvent, upstream: RunRecord | None = None) -> bool:
+    """Tell whether an event is one that a trigger which cannot be read may wait for, as far as its type tells."""
+    match event:
+        case S3Arrival():
+            return trigger.type in (None, "s3")
+        case ScheduleFired():
+            return trigger.type in (None, "schedule") and event.trigger == trigger.name
+        case WebhookReceived():
+            return trigger.type in (None, "webhook") and event.trigger == trigger.name
+        case RunEnded():
+            return trigger.type in (None, "run") and upstream is not None
+
+
 def mismatch(
     trigger: Trigger, event: TriggerEvent, document: Document, upstream: RunRecord | None = None
 ) -> str | None:
@@ -56,8 +71,7 @@ def mismatch(
         case S3Trigger() as definition, S3Arrival():
             return _s3_mismatch(definition, event)
         case RunTrigger() as definition, RunEnded() if upstream is not None:
-            status = upstream.run.status
-            return None if definition.ends(status) else f"The run {status.value}; `on` has {', '.join(definition.on)}."
+            return _run_mismatch(definition, upstream)
         case WebhookTrigger() as definition, WebhookReceived():
             wrong = passes(document, definition.filter)
             return f"The filter does not let it pass: {wrong}." if wrong else None
@@ -80,6 +94,16 @@ def _s3_mismatch(definition: S3Trigger, event: S3Arrival) -> str | None:  # noqa
         return f"The object is {size} bytes, more than {definition.max_size}."
     if definition.reasons and event.reason not in definition.reasons:
         return f"The object came by {event.reason or 'an unknown way'}; `reasons` has {', '.join(definition.reasons)}."
+    return None
+
+
+def _run_mismatch(definition: RunTrigger, upstream: RunRecord) -> str | None:
+    status = upstream.run.status
+    if not definition.ends(status):
+        return f"The run {status.value}; `on` has {', '.join(definition.on)}."
+    if upstream.run.reason == SKIPPED:
+        # It is recorded as cancelled, but nothing was under way that somebody ended.
+        return "The run was skipped and never ran: its concurrency key was taken."
     return None
 
 

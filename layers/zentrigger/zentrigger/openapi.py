@@ -128,6 +128,7 @@ _MODELS = {
     ("POST", "/snapshots", 201): "Snapshot",
     ("GET", "/snapshots/{snapshot}", 200): "Snapshot",
     ("PATCH", "/snapshots/{snapshot}", 200): "Snapshot",
+    ("PUT", "/triggers", 200): "TriggerChanges",
     ("PUT", "/triggers/{trigger}", 200): "Trigger",
     ("GET", "/triggers/{trigger}", 200): "Trigger",
     ("POST", "/triggers/{trigger}/test", 200): "Trial",

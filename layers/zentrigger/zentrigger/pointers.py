@@ -23,7 +23,14 @@ from zentrigger.runs import Record
 from zentrigger.schema_changes import Change, compare
 from zentrigger.schema_references import escaped
 from zentrigger.timestamps import Timestamp
-from zentrigger.triggers import Trigger, TriggerDefinition, check_trigger, event_values
+from zentrigger.triggers import (
+    StoredTrigger,
+    Trigger,
+    TriggerDefinition,
+    UnreadableTrigger,
+    check_trigger,
+    event_values,
+)
 
 
 @dataclass(frozen=True)
@@ -134,11 +141,13 @@ class Effects:
     """Each move, and how the parameters after it differ from those before."""
     triggers: Mapping[str, tuple[Problem, ...]] | None = None
     """Triggers that would no longer fit, by name, and why."""
+    unreadable: Sequence[UnreadableTrigger] = ()
+    """Triggers that cannot be read, and so may no longer fit."""
 
     @property
     def broken_triggers(self) -> tuple[str, ...]:
-        """Names of the triggers that would no longer fit."""
-        return tuple(sorted(self.triggers or {}))
+        """Names of the triggers that would no longer fit, or of which that is not known."""
+        return tuple(sorted([*(self.triggers or {}), *(trigger.name for trigger in self.unreadable)]))
 
     @property
     def broken_names(self) -> tuple[str, ...]:
@@ -171,11 +180,19 @@ class Effects:
                 Problem(f"/triggers/{name}", f"The trigger {name!r} would no longer fit. {_listed(wrong)}")
                 for name, wrong in sorted((self.triggers or {}).items())
             ),
+            *(
+                Problem(
+                    f"/triggers/{trigger.name}", f"{trigger.error().detail} It is not known whether it would still fit."
+                )
+                for trigger in self.unreadable
+            ),
             *(Problem(change.pointer, change.detail) for change in self.all_changes if change.breaking),
         ]
 
 
-def effects(moved: Sequence[Move], contents: Mapping[int, SnapshotContent], triggers: Sequence[Trigger]) -> Effects:
+def effects(
+    moved: Sequence[Move], contents: Mapping[int, SnapshotContent], triggers: Sequence[StoredTrigger]
+) -> Effects:
     """Give what moves change.
 
     A trigger that goes through a moved pointer is broken by the move if its parameters are wrong for the new snapshot
@@ -188,19 +205,22 @@ def effects(moved: Sequence[Move], contents: Mapping[int, SnapshotContent], trig
         triggers: The triggers of the pipeline.
 
     """
+    readable = [trigger for trigger in triggers if isinstance(trigger, Trigger)]
     changes, broken = [], {}
     for move in moved:
         old = contents[move.before] if move.before is not None else None
         new = contents[move.after] if move.after is not None else None
         found = compare(old, new) if old is not None and new is not None else ()
         changes.append((move, found))
-        for trigger in triggers:
+        for trigger in readable:
             if read_choice(trigger.definition.pipeline, trigger.definition.snapshot) != move.pointer:
                 continue
             wrong = _newly_wrong(trigger.definition, move.pointer, old, new, found)
             if wrong:
                 broken[trigger.name] = wrong
-    return Effects(tuple(changes), broken)
+    # Which snapshot one that cannot be read chooses is not known.
+    unreadable = tuple(trigger for trigger in triggers if isinstance(trigger, UnreadableTrigger))
+    return Effects(tuple(changes), broken, unreadable)
 
 
 def _newly_wrong(

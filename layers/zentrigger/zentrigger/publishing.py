@@ -43,7 +43,7 @@ from zentrigger.schema_changes import Change
 from zentrigger.schema_references import escaped
 from zentrigger.timestamps import now
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import Trigger
+from zentrigger.triggers import StoredTrigger, UnreadableTrigger
 
 T = TypeVar("T")
 
@@ -390,8 +390,9 @@ class Publisher:
                 contents[number] = snapshot.content
         return effects(moved, contents, self._triggers_of(name))
 
-    def _triggers_of(self, pipeline: str) -> list[Trigger]:
-        return [trigger for trigger in self._triggers.triggers() if trigger.definition.pipeline == pipeline]
+    def _triggers_of(self, pipeline: str) -> list[StoredTrigger]:
+        """Give the triggers that run a pipeline, and those of which that is not known."""
+        return [trigger for trigger in self._triggers.stored() if _pipeline_of(trigger) in (pipeline, None)]
 
     def _users(self, standing: PublishedPipeline, own: SnapshotSummary) -> list[Problem]:
         """Give the names and triggers that lead to a snapshot."""
@@ -403,11 +404,15 @@ class Publisher:
         for tag in own.tags:
             if self._catalogue.tagged(own.pipeline, tag)[:1] == (own.number,):
                 leading.add(Pointer("tag", tag))
-        users = [
-            Problem(f"/triggers/{trigger.name}", f"The trigger {trigger.name!r} runs it.")
-            for trigger in self._triggers_of(own.pipeline)
-            if read_choice(own.pipeline, trigger.definition.snapshot) in leading
-        ]
+        users = []
+        for trigger in self._triggers_of(own.pipeline):
+            pointer = f"/triggers/{trigger.name}"
+            if isinstance(trigger, UnreadableTrigger):
+                users.append(
+                    Problem(pointer, f"{trigger.error().detail} It is not known whether it runs the snapshot.")
+                )
+            elif read_choice(own.pipeline, trigger.definition.snapshot) in leading:
+                users.append(Problem(pointer, f"The trigger {trigger.name!r} runs it."))
         if own.name is not None:
             users.insert(
                 0, Problem(f"/names/{own.name}", f"It has the name {own.name!r}: move it or take it away first.")
@@ -462,6 +467,10 @@ def wrong_passes(content: SnapshotContent) -> list[Problem]:
             if source not in names:
                 problems.append(Problem(pointer, f"The pipeline has no parameter {source!r}."))
     return problems
+
+
+def _pipeline_of(trigger: StoredTrigger) -> str | None:
+    return trigger.pipeline if isinstance(trigger, UnreadableTrigger) else trigger.definition.pipeline
 
 
 def _split(snapshot: str) -> tuple[str, int]:

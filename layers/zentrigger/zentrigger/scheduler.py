@@ -1,16 +1,26 @@
 """EventBridge Scheduler: makes, replaces and deletes the schedules of triggers."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from zentrigger.events import SCHEDULE_SOURCE
-from zentrigger.schedule_sync import WantedSchedule
+from zentrigger.schedule_sync import ScheduleRefusedError, StandingSchedule, WantedSchedule
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 RETRY_POLICY = {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 185}
 """A firing that the queue does not take for an hour goes to the dead-letter queue."""
+
+_FOR_GOOD = frozenset({"ServiceQuotaExceededException", "ValidationException"})
+"""Refusals that no repetition changes (AWS: CreateSchedule, "Errors"). A missing permission or group is none of them:
+it concerns all schedules, is the stack's, and is over when the stack is mended."""
+
+_MAX_PROBLEM = 500
 
 
 class Scheduler:
@@ -31,17 +41,43 @@ class Scheduler:
         self._role_arn = role_arn
         self._dead_letter_queue_arn = dead_letter_queue_arn
 
-    def put(self, trigger: str, wanted: WantedSchedule) -> None:
-        """Make a trigger's schedule, or replace it: an update replaces the whole (AWS: UpdateSchedule)."""
-        request = self._request(trigger, wanted)
+    def find(self, trigger: str) -> StandingSchedule | None:
+        """Give a trigger's schedule as it stands."""
         try:
-            self._client.update_schedule(**request)
+            found = self._client.get_schedule(Name=trigger, GroupName=self._group)
         except self._client.exceptions.ResourceNotFoundException:
+            return None
+        told = WantedSchedule(
+            expression=found["ScheduleExpression"],
+            time_zone=found.get("ScheduleExpressionTimezone", "UTC"),
+            enabled=found["State"] == "ENABLED",
+            flexible_window_minutes=found["FlexibleTimeWindow"].get("MaximumWindowInMinutes"),
+            start=found.get("StartDate"),
+            end=found.get("EndDate"),
+        )
+        target: dict[str, Any] = {**found["Target"]}
+        # What AWS adds to a target by itself is no difference.
+        ours = all(target.get(name) == value for name, value in self._request(trigger, told)["Target"].items())
+        stays = found.get("ActionAfterCompletion", "NONE") == "NONE"
+        return StandingSchedule(told, changed=found["LastModificationDate"], ours=ours and stays)
+
+    def put(self, trigger: str, wanted: WantedSchedule) -> None:
+        """Make a trigger's schedule, or replace it: an update replaces the whole (AWS: UpdateSchedule).
+
+        Raises:
+            ScheduleRefusedError: AWS does not take it, now or later.
+
+        """
+        request = self._request(trigger, wanted)
+        with _refusals():
             try:
-                self._client.create_schedule(**request)
-            except self._client.exceptions.ConflictException:
-                # Another writer made it in between.
                 self._client.update_schedule(**request)
+            except self._client.exceptions.ResourceNotFoundException:
+                try:
+                    self._client.create_schedule(**request)
+                except self._client.exceptions.ConflictException:
+                    # Another writer made it in between.
+                    self._client.update_schedule(**request)
 
     def delete(self, trigger: str) -> None:
         """Delete a trigger's schedule, if there is one."""
@@ -72,6 +108,16 @@ class Scheduler:
         if wanted.end is not None:
             request["EndDate"] = wanted.end
         return request
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _FOR_GOOD:
+            raise
+        raise ScheduleRefusedError(error.response["Error"]["Message"][:_MAX_PROBLEM]) from error
 
 
 def _input(trigger: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from zentrigger.arrivals import Occurrence, Refusal, consider
 from zentrigger.dry_run import DryRun
 from zentrigger.errors import BusyError, InvalidRequestError, Problem, ZentriggerError
-from zentrigger.events import RunEnded, TriggerEvent, UnknownEventError, parse_event
+from zentrigger.events import RunEnded, TriggerEvent, UnknownEventError, WebhookReceived, parse_event
 from zentrigger.globs import matches
 from zentrigger.matching import concerns
 from zentrigger.receipts import Outcome
@@ -144,7 +144,7 @@ class TriggerTrials:
         if wrong:
             return "rejected", "; ".join(f"{problem.pointer}: {problem.detail}" for problem in wrong)
         definition, moment = trigger.definition, self._clock()
-        started = self._triggers.counts_of(trigger.name).get("started", 0)
+        started = self._triggers.counts_of(trigger).get("started", 0)
         if definition.max_runs is not None and started >= definition.max_runs:
             return "skipped_max_runs", f"It has started its {definition.max_runs} runs."
         if self._triggers.started_in_hour(trigger.name, moment) >= definition.max_runs_per_hour:
@@ -160,6 +160,8 @@ def _other(trigger: Trigger, event: TriggerEvent) -> str:
         return f"The trigger waits for objects of {trigger.definition.bucket!r}."
     if isinstance(event, RunEnded) and kind == "run":
         return "The run is none of those that `of` means."
+    if isinstance(event, WebhookReceived) and kind == "webhook" and event.trigger == trigger.name:
+        return "The call was signed for another trigger of this name, which has been deleted since."
     return f"The trigger is of type {kind}, and this is no event of it."
 
 

@@ -1,17 +1,22 @@
 """The triggers table: triggers, their schedules that are still to be set, and what became of events.
 
 collection              item                what
-triggers                name                a trigger; `revision` rises with each write
-schedules_pending       name#id             a schedule that may not be as its trigger says yet
-counts                  name                how many events had each outcome
+triggers                name                a trigger; a write requires that it was `updated` when it was read
+schedules_pending       name#id             a schedule that may not be as its trigger says yet, and why AWS refused it
+counts                  name#created        how many events had each outcome, since a trigger was made
 hours#<trigger>         hour                how many runs it started in an hour of the clock, for two days
 receipts#<trigger>      receipt id          what became of one event, for 30 days
 refused#<trigger>       number, 00 to 99    the last events that its filter refused
 unmatched               receipt id          an event that no trigger waited for, for a day
 """
 
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
 from zentrigger.errors import NotFoundError
 from zentrigger.items import (
@@ -24,21 +29,27 @@ from zentrigger.items import (
     to_item,
     transact,
 )
+from zentrigger.observability import logger
 from zentrigger.receipts import RECEIPTS_KEPT, REFUSED_KEPT, UNMATCHED_KEPT, Outcome, Receipt, Unmatched, receipt_id
 from zentrigger.run_store import Along
 from zentrigger.runs import SKIPPED, Run
 from zentrigger.timestamps import now, to_text
-from zentrigger.triggers import Trigger
+from zentrigger.triggers import StoredTrigger, Trigger, UnreadableTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _HOURS_KEPT = timedelta(days=2)
 
-_SETTLED_AT_ONCE = 100
+_KEPT_AT_ONCE = 100
+"""Of the events that filters refused, so many are kept in one transaction, which has 100 actions and 4 MB at most."""
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""Of what a page of a list is made of. A function's answer is 6 MB at most (AWS: "Lambda quotas"), in which JSON within
+JSON may be twice as long."""
 
 _FILTERED_AT_ONCE = 1000
 _FILTERED_PAGES = 10
@@ -46,6 +57,28 @@ _FILTERED_PAGES = 10
 
 MAX_RUNS, MAX_RUNS_PER_HOUR = 0, 1
 """Positions, in what is written along with a run, of the counts whose conditions keep a trigger within its limits."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An event that a trigger's filter refused."""
+
+    trigger: Trigger
+    receipt: Receipt
+    event: str | None = None
+    """The event as JSON, to be kept with the receipt."""
+
+
+@dataclass(frozen=True)
+class PendingSchedule:
+    """A note that the schedule of a trigger may not be as it says yet: of one write, until it is known to be."""
+
+    trigger: str
+    write: str
+    since: datetime
+    problem: str | None = None
+    """Why AWS does not take the schedule, if it has said so."""
+    refused_at: datetime | None = None
 
 
 class TriggerStore:
@@ -57,54 +90,85 @@ class TriggerStore:
 
     # ------------------------------------------------------------ triggers
 
-    def put_action(self, trigger: Trigger, before: Trigger | None) -> "TransactWriteItemTypeDef":
+    def put_action(self, trigger: Trigger, before: StoredTrigger | None) -> "TransactWriteItemTypeDef":
         """Give what makes a trigger, or replaces the one that stands, as an action of a transaction."""
-        item = {"body": trigger.model_dump_json(), "updated": to_text(trigger.updated_at)}
-        action = self._put("triggers", trigger.name, **item)
-        put = action["Put"]
-        put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        if before is None:
-            put["ConditionExpression"] = "attribute_not_exists(updated)"
-        else:
-            put["ConditionExpression"] = "updated = :standing"
-            put["ExpressionAttributeValues"] = to_item({":standing": to_text(before.updated_at)})
-        return action
+        # What stands beside the body is what a version knows of it that cannot read the body.
+        action = self._put(
+            "triggers",
+            trigger.name,
+            body=trigger.model_dump_json(),
+            type=trigger.definition.type,
+            pipeline=trigger.definition.pipeline,
+            created=to_text(trigger.created_at),
+            updated=to_text(trigger.updated_at),
+        )
+        condition = {**_unchanged(before), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        return {"Put": {**action["Put"], **condition}}  # type: ignore[typeddict-item]
 
-    def delete_actions(self, trigger: Trigger) -> "list[TransactWriteItemTypeDef]":
+    def standing_action(self, trigger: Trigger) -> "TransactWriteItemTypeDef":
+        """Give what requires that a trigger is as it was when it was read, as an action of a transaction."""
+        check = {"TableName": self._table, "Key": _key("triggers", trigger.name), **_unchanged(trigger)}
+        return {"ConditionCheck": check}  # type: ignore[typeddict-item]
+
+    def delete_actions(self, trigger: StoredTrigger) -> "list[TransactWriteItemTypeDef]":
         """Give what deletes a trigger and its counts; its receipts stay until they expire."""
-        return [
-            {
-                "Delete": {
-                    "TableName": self._table,
-                    "Key": _key("triggers", trigger.name),
-                    "ConditionExpression": "updated = :standing",
-                    "ExpressionAttributeValues": to_item({":standing": to_text(trigger.updated_at)}),
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                }
-            },
-            {"Delete": {"TableName": self._table, "Key": _key("counts", trigger.name)}},
-        ]
+        condition = {**_unchanged(trigger), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        delete: TransactWriteItemTypeDef = {"Delete": {"TableName": self._table, "Key": _key("triggers", trigger.name)}}
+        delete["Delete"] |= condition  # type: ignore[typeddict-item]
+        return [delete, {"Delete": {"TableName": self._table, "Key": _key("counts", _counted(trigger))}}]
+
+    def look(self, name: str) -> StoredTrigger | None:
+        """Give what stands under a name, readable or not; None: nothing."""
+        item = self._get("triggers", name)
+        return _stored(item) if item else None
 
     def find(self, name: str) -> Trigger | None:
-        """Give a trigger, or None where there is none of this name."""
-        body = self._get("triggers", name).get("body")
-        return Trigger.model_validate_json(body) if body else None
+        """Give a trigger, or None where there is none of this name.
+
+        Raises:
+            UnreadableTriggerError: there is one, and this version cannot read it.
+
+        """
+        found = self.look(name)
+        if isinstance(found, UnreadableTrigger):
+            raise found.error()
+        return found
 
     def get(self, name: str) -> Trigger:
         """Give a trigger.
 
         Raises:
             NotFoundError: there is none of this name.
+            UnreadableTriggerError: there is one, and this version cannot read it.
 
         """
         trigger = self.find(name)
         if trigger is None:
-            raise NotFoundError(f"There is no trigger {name[:100]!r}. GET /triggers lists them.")
+            raise no_trigger(name)
         return trigger
 
+    def stored(self) -> tuple[StoredTrigger, ...]:
+        """Give all triggers, by name; one that cannot be read does not hide the others."""
+        return tuple(map(_stored, self._all("triggers")))
+
     def triggers(self) -> tuple[Trigger, ...]:
-        """Give all triggers, by name."""
-        return tuple(Trigger.model_validate_json(item["body"]) for item in self._all("triggers"))
+        """Give all triggers that can be read, by name."""
+        return tuple(trigger for trigger in self.stored() if isinstance(trigger, Trigger))
+
+    def triggers_page(self, *, limit: int, cursor: str | None = None) -> tuple[tuple[StoredTrigger, ...], str | None]:
+        """Give a page of the triggers, by name, readable or not, and the cursor of the next.
+
+        Large ones make it shorter than `limit`.
+        """
+        found: list[dict[str, Any]] = []
+        room = MAX_PAGE_BYTES
+        for item in self._items("triggers", at_once=limit + 1, cursor=cursor):
+            room -= _shown_bytes(item)
+            if len(found) == limit or (found and room < 0):
+                following = to_cursor({"collection": "triggers", "item": found[-1]["item"]})
+                return tuple(map(_stored, found)), following
+            found.append(item)
+        return tuple(map(_stored, found)), None
 
     # ------------------------------------------------------------ schedules that are still to be set
 
@@ -112,15 +176,29 @@ class TriggerStore:
         """Give what keeps that the schedule of a trigger is to be set, in the transaction that changes the trigger."""
         return self._put("schedules_pending", f"{name}#{write}", since=to_text(now()))
 
-    def pending_schedules(self) -> tuple[tuple[str, str], ...]:
-        """Give the schedules that are still to be set, the first hundred: trigger and write."""
-        answer = self._client.query(**self._query("schedules_pending"), ConsistentRead=True, Limit=_SETTLED_AT_ONCE)
-        names = (from_item(item)["item"].partition("#") for item in answer["Items"])
-        return tuple((name, write) for name, _, write in names)
+    def pending_schedules(self, name: str | None = None) -> tuple[PendingSchedule, ...]:
+        """Give what is noted of schedules that are still to be set: all, or those of one trigger."""
+        query = self._query("schedules_pending")
+        if name is not None:
+            if not can_be_key("schedules_pending", f"{name}#"):
+                return ()
+            query["KeyConditionExpression"] += " AND begins_with(#item, :item)"
+            query["ExpressionAttributeNames"] |= {"#item": "item"}
+            query["ExpressionAttributeValues"] |= to_item({":item": f"{name}#"})
+        pages = self._client.get_paginator("query").paginate(**query, ConsistentRead=True)
+        return tuple(_pending(from_item(item)) for page in pages for item in page["Items"])
 
-    def is_pending(self, name: str) -> bool:
-        """Tell whether the schedule of a trigger is still to be set."""
-        return any(pending == name for pending, _ in self.pending_schedules())
+    def keep_refusal(self, note: PendingSchedule, problem: str, moment: datetime) -> None:
+        """Keep with a note why AWS does not take the schedule, if it has not been settled meanwhile."""
+        values = {"since": to_text(note.since), "problem": problem, "refused_at": to_text(moment)}
+        put = self._put("schedules_pending", f"{note.trigger}#{note.write}", **values)["Put"]
+        try:
+            self._client.put_item(
+                TableName=self._table, Item=put["Item"], ConditionExpression="attribute_exists(since)"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
 
     def settled(self, name: str, write: str) -> None:
         """Keep that the schedule is as the trigger said at a write, or says since."""
@@ -141,47 +219,64 @@ class TriggerStore:
         def along(run: Run) -> "Sequence[TransactWriteItemTypeDef]":
             if run.reason == SKIPPED and run.status.final:
                 told = receipt.told("skipped_overlap", run.message, run.run_id)
-                return [self._count(trigger.name, "skipped_overlap"), self._receipt_action(told, event)]
+                return [self._count(trigger, "skipped_overlap"), self._receipt_action(told, event)]
             return [
-                self._count(trigger.name, "started", trigger.definition.max_runs),
+                self._count(trigger, "started", trigger.definition.max_runs),
                 self._count_hour(trigger, receipt.at),
                 self._receipt_action(receipt.told("started", None, run.run_id), event),
             ]
 
         return along
 
-    def add_receipt(self, receipt: Receipt, event: str | None = None) -> None:
+    def add_receipt(self, receipt: Receipt, event: str | None = None, *, of: StoredTrigger | None) -> None:
         """Keep a receipt for 30 days and count it, once for one id; one that says `error` gives way to another.
 
-        Of the events that a filter refused, only the last hundred are kept; all are counted.
+        Args:
+            receipt: The receipt, of any outcome but `not_matched`.
+            event: The event as JSON, to be kept with it.
+            of: The trigger, among whose events it is counted; None: there is none of this name any more.
+
         """
-        if receipt.outcome == "not_matched":
-            self._add_refused(receipt, event)
-            return
         put = self._receipt_action(receipt, event)
         put["Put"]["ConditionExpression"] = "attribute_not_exists(outcome) OR outcome = :error"
         put["Put"]["ExpressionAttributeValues"] = to_item({":error": "error"})
         try:
-            transact(self._client, [put, self._count(receipt.trigger, receipt.outcome)])
+            transact(self._client, [put, *([self._count(of, receipt.outcome)] if of is not None else [])])
         except TransactionRefusedError:
             # The event was handled before, and its receipt says what became of it then.
             return
 
-    def _add_refused(self, receipt: Receipt, event: str | None) -> None:
+    def add_refused(self, refused: "Sequence[Refused]") -> None:
+        """Keep the events that filters refused, of each trigger the last hundred, and count all.
+
+        However many events there are, a trigger's are counted in one call; and a hundred are kept in one.
+        """
+        by_trigger: dict[str, list[Refused]] = defaultdict(list)
+        for one in refused:
+            by_trigger[_counted(one.trigger)].append(one)
+        puts = [put for key, those in by_trigger.items() for put in self._refused_actions(key, those)]
+        for start in range(0, len(puts), _KEPT_AT_ONCE):
+            transact(self._client, puts[start : start + _KEPT_AT_ONCE])
+
+    def _refused_actions(self, counted: str, refused: "Sequence[Refused]") -> "Iterator[TransactWriteItemTypeDef]":
+        """Count the refused events of a trigger, and give what keeps the last of them, each in its place."""
         # The runs that the trigger starts are counted in the same item, in transactions.
         answer = persist(
             lambda: self._client.update_item(
                 TableName=self._table,
-                Key=_key("counts", receipt.trigger),
-                UpdateExpression="ADD not_matched :one",
-                ExpressionAttributeValues=to_item({":one": 1}),
+                Key=_key("counts", counted),
+                UpdateExpression="ADD not_matched :number",
+                ExpressionAttributeValues=to_item({":number": len(refused)}),
                 ReturnValues="UPDATED_NEW",
             )
         )
-        number = from_item(answer["Attributes"])["not_matched"] % REFUSED_KEPT
-        action = self._receipt_action(receipt, event)
-        item = {**action["Put"]["Item"], **_key(f"refused#{receipt.trigger}", f"{number:02d}")}
-        self._client.put_item(TableName=self._table, Item=item)
+        last: int = from_item(answer["Attributes"])["not_matched"]
+        kept = refused[-REFUSED_KEPT:]
+        for number, one in enumerate(kept, last - len(kept) + 1):
+            action = self._receipt_action(one.receipt, one.event)
+            place = _key(f"refused#{one.trigger.name}", f"{number % REFUSED_KEPT:02d}")
+            action["Put"]["Item"] = {**action["Put"]["Item"], **place}
+            yield action
 
     def receipts(
         self, trigger: str, *, limit: int, cursor: str | None = None, outcome: str | None = None
@@ -234,17 +329,14 @@ class TriggerStore:
         kept.sort(key=lambda item: str(item["receipt"]), reverse=True)
         return tuple(dict.fromkeys(str(item["event"]) for item in kept))[:limit]
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Give how many events had each outcome, by trigger."""
-        return {
-            item["item"]: {name: count for name, count in item.items() if name not in ("collection", "item")}
-            for item in self._all("counts")
-        }
+    def counts(self, triggers: "Iterable[StoredTrigger]") -> dict[str, dict[str, int]]:
+        """Give how many events had each outcome since a trigger was made, by its name."""
+        found = {item["item"]: _numbers(item) for item in self._all("counts")}
+        return {trigger.name: found[key] for trigger in triggers if (key := _counted(trigger)) in found}
 
-    def counts_of(self, trigger: str) -> dict[str, int]:
-        """Give how many events of a trigger had each outcome."""
-        item = self._get("counts", trigger)
-        return {name: count for name, count in item.items() if name not in ("collection", "item")}
+    def counts_of(self, trigger: StoredTrigger) -> dict[str, int]:
+        """Give how many events of a trigger had each outcome since it was made."""
+        return _numbers(self._get("counts", _counted(trigger)))
 
     def started_in_hour(self, trigger: str, moment: datetime) -> int:
         """Give how many runs a trigger has started in the hour of the clock that a moment lies in."""
@@ -290,8 +382,8 @@ class TriggerStore:
             **kept,
         )
 
-    def _count(self, trigger: str, outcome: Outcome, limit: int | None = None) -> "TransactWriteItemTypeDef":
-        return self._added(_key("counts", trigger), outcome, limit)
+    def _count(self, trigger: StoredTrigger, outcome: Outcome, limit: int | None = None) -> "TransactWriteItemTypeDef":
+        return self._added(_key("counts", _counted(trigger)), outcome, limit)
 
     def _count_hour(self, trigger: Trigger, moment: datetime) -> "TransactWriteItemTypeDef":
         key = _key(f"hours#{trigger.name}", _hour(moment))
@@ -340,10 +432,18 @@ class TriggerStore:
         pages = self._client.get_paginator("query").paginate(**self._query(collection), ConsistentRead=True)
         return [from_item(item) for page in pages for item in page["Items"]]
 
+    def _items(self, collection: str, *, at_once: int, cursor: str | None) -> "Iterator[dict[str, Any]]":
+        """Give the items of a collection in order, from a cursor on; `at_once` are asked for, and again when taken."""
+        arguments = self._query(collection) | ({"ExclusiveStartKey": start_of(cursor, collection)} if cursor else {})
+        pages = self._client.get_paginator("query").paginate(
+            **arguments, ConsistentRead=True, PaginationConfig={"PageSize": at_once}
+        )
+        return (from_item(item) for page in pages for item in page["Items"])
+
     def _page(
         self, arguments: dict[str, Any], collection: str, limit: int, cursor: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Give a page of a collection, the highest item first, without what has expired.
+        """Give a page of a collection, the highest item first, without what has expired. Large ones make it shorter.
 
         DynamoDB filters what it has looked at, so that where there is a filter more is looked at than is given.
         """
@@ -353,12 +453,14 @@ class TriggerStore:
             return [], None
         filtered = "FilterExpression" in arguments
         found: list[dict[str, Any]] = []
+        room = MAX_PAGE_BYTES
         for _ in range(_FILTERED_PAGES if filtered else 1):
             answer = self._client.query(
                 ScanIndexForward=False, Limit=_FILTERED_AT_ONCE if filtered else limit, **arguments
             )
             for item in filter(_lasts, map(from_item, answer["Items"])):
-                if len(found) == limit:
+                room -= _shown_bytes(item)
+                if len(found) == limit or (found and room < 0):
                     return found, to_cursor({"collection": collection, "item": found[-1]["item"]})
                 found.append(item)
             last = answer.get("LastEvaluatedKey")
@@ -368,9 +470,66 @@ class TriggerStore:
         return found, to_cursor(from_item(arguments["ExclusiveStartKey"]))
 
 
+def no_trigger(name: str) -> NotFoundError:
+    """Say that there is no such trigger."""
+    return NotFoundError(f"There is no trigger {name[:100]!r}. GET /triggers lists them.")
+
+
 def _lasts(item: dict[str, Any]) -> bool:
     """Tell whether an item has not expired; DynamoDB deletes it within days (AWS: "Using time to live")."""
     return int(item["expires_at"]) >= now().timestamp()
+
+
+def _pending(item: dict[str, Any]) -> PendingSchedule:
+    name, _, write = item["item"].partition("#")
+    refused_at = item.get("refused_at")
+    return PendingSchedule(
+        name,
+        write,
+        datetime.fromisoformat(item["since"]),
+        item.get("problem"),
+        datetime.fromisoformat(refused_at) if refused_at else None,
+    )
+
+
+def _shown_bytes(item: dict[str, Any]) -> int:
+    return len(item.get("body", "").encode())
+
+
+def _stored(item: dict[str, Any]) -> StoredTrigger:
+    try:
+        return Trigger.model_validate_json(item.get("body", ""))
+    except ValidationError as error:
+        # The places alone: what stands there may be anything.
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['type']}" for one in error.errors()[:5])
+        known = {name: item.get(name) for name in ("type", "pipeline", "created", "updated")}
+        logger.error("a trigger cannot be read", trigger=item["item"], wrong=wrong)
+        return UnreadableTrigger(name=item["item"], detail=wrong, **known)
+
+
+def _updated(trigger: StoredTrigger) -> str | None:
+    return trigger.updated if isinstance(trigger, UnreadableTrigger) else to_text(trigger.updated_at)
+
+
+def _unchanged(trigger: StoredTrigger | None) -> dict[str, Any]:
+    """Give the condition of a write that requires that what was read still stands."""
+    updated = _updated(trigger) if trigger is not None else None
+    if updated is None:
+        return {"ConditionExpression": "attribute_not_exists(updated)"}
+    return {"ConditionExpression": "updated = :standing", "ExpressionAttributeValues": to_item({":standing": updated})}
+
+
+def _counted(trigger: StoredTrigger) -> str:
+    """Give the item of a trigger's counts: one that is made anew under the same name begins anew.
+
+    A transaction that was under way when the old one was deleted would else have counted for the new one.
+    """
+    created = trigger.created if isinstance(trigger, UnreadableTrigger) else to_text(trigger.created_at)
+    return f"{trigger.name}#{created or ''}"
+
+
+def _numbers(item: dict[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in item.items() if name not in ("collection", "item")}
 
 
 def _receipt(item: dict[str, Any]) -> Receipt:

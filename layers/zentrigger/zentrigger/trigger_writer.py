@@ -4,6 +4,7 @@ Like all that depends on a pipeline's snapshots, a trigger is written in one tra
 catalogue to be as it was when the trigger was checked.
 """
 
+import hashlib
 import random
 import time
 import uuid
@@ -14,15 +15,26 @@ from typing import TYPE_CHECKING, Literal
 
 from zentrigger.catalogue import PublishedPipeline
 from zentrigger.catalogue_store import CatalogueStore
-from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, Problem, TooLargeError
+from zentrigger.errors import BusyError, ConflictError, InvalidRequestError, NotFoundError, Problem, TooLargeError
 from zentrigger.hook_secrets import HookSecretStore
 from zentrigger.items import TransactionRefusedError, transact
 from zentrigger.parameters import MAX_PARAMETERS_BYTES
 from zentrigger.run_requests import canonical
 from zentrigger.schema_references import escaped
-from zentrigger.timestamps import now
-from zentrigger.trigger_store import TriggerStore
-from zentrigger.triggers import S3Trigger, ScheduleTrigger, Trigger, TriggerDefinition, check_trigger, feedback
+from zentrigger.timestamps import now, to_text
+from zentrigger.trigger_store import TriggerStore, no_trigger
+from zentrigger.triggers import (
+    MAX_TRIGGERS,
+    S3Trigger,
+    ScheduleTrigger,
+    StoredTrigger,
+    Trigger,
+    TriggerDefinition,
+    UnreadableTrigger,
+    WebhookTrigger,
+    check_trigger,
+    feedback,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,9 +47,17 @@ MAX_TRIGGER_BYTES = 350 * 1024
 """Of a definition as JSON. An item has 400 KB (AWS: "Constraints in Amazon DynamoDB")."""
 
 MAX_TOGETHER_BYTES = 3 * 1024 * 1024
-"""Of the definitions that are written together. A transaction has 4 MB."""
+"""Of the definitions that are changed together, of each the larger one of what stands and what replaces it.
+
+A transaction has 4 MB. AWS does not say whether what is only deleted counts ("TransactWriteItems"), so it does here.
+"""
 
 WRITE_TRIES = 20
+
+_OTHERWISE = (
+    "The triggers are not any more as they were when this was planned, so that it would do something else now. Nothing"
+    " was written. Plan it again, with dry_run=true."
+)
 
 _ARTIFACTS = "runs/"
 """Where in the artifact bucket tasks write."""
@@ -49,14 +69,17 @@ class TriggerChange:
 
     name: str
     change: Literal["create", "update", "delete", "unchanged"]
-    before: Trigger | None
+    before: StoredTrigger | None
     after: Trigger | None
+    alone: bool = False
+    """Whether nothing else was asked for: then its schedule is looked at, too, for a hand may have changed that."""
 
     @property
     def scheduled(self) -> bool:
         """Whether a schedule may have to be set for it."""
-        sides = (self.before, self.after)
-        return any(side is not None and isinstance(side.definition, ScheduleTrigger) for side in sides)
+        if self.change == "unchanged" and not self.alone:
+            return False
+        return any(side is not None and _may_be_schedule(side) for side in (self.before, self.after))
 
 
 @dataclass(frozen=True)
@@ -67,8 +90,22 @@ class TriggerChanges:
     write: str
 
     @property
+    def made(self) -> tuple[TriggerChange, ...]:
+        """Those that change anything."""
+        return tuple(change for change in self.changes if change.change != "unchanged")
+
+    @property
+    def plan(self) -> str:
+        """What is done to which triggers as they stand, as text that is the same only if all of that is.
+
+        What stays unchanged is no part of it but by name: nothing is done to it, whoever touched it.
+        """
+        done = [(change.name, change.change, *_sides(change)) for change in self.changes]
+        return hashlib.sha256(canonical(sorted(done)).encode()).hexdigest()[:32]
+
+    @property
     def scheduled(self) -> tuple[str, ...]:
-        """Names of the triggers whose schedules are to be set: unchanged ones, too: a hand may have been at them."""
+        """Names of the triggers whose schedules are to be set; each is noted together with what was written."""
         return tuple(change.name for change in self.changes if change.scheduled)
 
 
@@ -112,18 +149,31 @@ class TriggerWriter:
             BusyError: others changed it each time. Nothing was written.
 
         """
-        self._triggers.get(name)
+        if self._triggers.look(name) is None:
+            raise no_trigger(name)
         return self._until_written({}, delete=(name,), pointer=None)
 
-    def apply(self, wanted: Mapping[str, TriggerDefinition], *, prune: bool, dry_run: bool) -> TriggerChanges:
+    def apply(
+        self, wanted: Mapping[str, TriggerDefinition], *, prune: bool, dry_run: bool, plan: str | None = None
+    ) -> TriggerChanges:
         """Make the triggers as they are wanted, all together or none; with `prune`, delete all others.
 
+        Args:
+            wanted: The triggers to make or replace.
+            prune: Whether to delete those that are not wanted.
+            dry_run: Whether to write nothing.
+            plan: What alone may be done, as an earlier call told it; None: whatever it takes. Where all is as wanted
+                already, nothing is left to be refused: so an answer that was lost can be asked for again.
+
         Raises:
+            ConflictError: it is not this plan that would be done now. Nothing was written.
             InvalidRequestError: something is wrong with some; everything is in it. Nothing was written.
             BusyError: others changed them each time. Nothing was written.
 
         """
-        return self._until_written(wanted, delete=None if prune else (), pointer="/triggers", dry_run=dry_run)
+        return self._until_written(
+            wanted, delete=None if prune else (), pointer="/triggers", dry_run=dry_run, plan=plan
+        )
 
     # ------------------------------------------------------------ one attempt after the other
 
@@ -134,6 +184,7 @@ class TriggerWriter:
         delete: Sequence[str] | None,
         pointer: str | None,
         dry_run: bool = False,
+        plan: str | None = None,
     ) -> TriggerChanges:
         """Repeat an attempt until nothing came between what it read and what it wrote.
 
@@ -142,17 +193,23 @@ class TriggerWriter:
             delete: Names of those to delete; None: all that are not wanted.
             pointer: Where in the request the triggers stand; None: it is of a single one.
             dry_run: Whether nothing is to be written.
+            plan: What alone may be done, if not None.
 
         """
         write = uuid.uuid4().hex
         for turn in range(WRITE_TRIES):
-            standing = {trigger.name: trigger for trigger in self._triggers.triggers()}
+            standing = {trigger.name: trigger for trigger in self._triggers.stored()}
             heads = self._heads(wanted.values())
-            changes = tuple(self._changes(standing, wanted, delete))
+            changes = tuple(self._changes(standing, wanted, delete, alone=pointer is None))
+            found = TriggerChanges(changes, write)
+            # Who changes one of these from here on makes the write fail, and this is asked again; what is made from
+            # here on is no part of the write.
+            if plan is not None and found.made and found.plan != plan:
+                raise ConflictError(_OTHERWISE, [Problem("/plan", _OTHERWISE)])
             try:
-                self._check(changes, pointer)
+                self._check(changes, len(standing), pointer)
                 if dry_run or self._written(changes, heads, write):
-                    return TriggerChanges(changes, write)
+                    return found
             except (InvalidRequestError, NotFoundError, TooLargeError):
                 # What was published a moment ago may have made it right.
                 if self._heads(wanted.values()) == heads:
@@ -167,15 +224,17 @@ class TriggerWriter:
 
     def _changes(
         self,
-        standing: Mapping[str, Trigger],
+        standing: Mapping[str, StoredTrigger],
         wanted: Mapping[str, TriggerDefinition],
         delete: Sequence[str] | None,
+        *,
+        alone: bool,
     ) -> Iterable[TriggerChange]:
         moment = self._clock()
         for name, definition in sorted(wanted.items()):
             before = standing.get(name)
-            if before is not None and _as_json(before.definition) == _as_json(definition):
-                yield TriggerChange(name, "unchanged", before, before)
+            if isinstance(before, Trigger) and _as_json(before.definition) == _as_json(definition):
+                yield TriggerChange(name, "unchanged", before, before, alone)
                 continue
             after = _following(name, definition, before, moment)
             yield TriggerChange(name, "update" if before else "create", before, after)
@@ -186,7 +245,7 @@ class TriggerWriter:
 
     # ------------------------------------------------------------ checking
 
-    def _check(self, changes: Sequence[TriggerChange], pointer: str | None) -> None:
+    def _check(self, changes: Sequence[TriggerChange], standing: int, pointer: str | None) -> None:
         problems: list[Problem] = []
         for change in changes:
             if change.after is None or change.change == "unchanged":
@@ -205,15 +264,9 @@ class TriggerWriter:
                 problems.append(Problem(f"{at}/parameters", error.detail))
         if problems:
             raise InvalidRequestError(problems)
-        count = _action_count(changes)
-        if count > MAX_ACTIONS:
-            detail = f"{count} writes cannot be made together, {MAX_ACTIONS} at most: do it in parts."
-            raise InvalidRequestError([Problem(pointer or "", detail)])
-        written = (change.after for change in changes if change.after is not None and change.change != "unchanged")
-        size = sum(len(_as_json(trigger.definition).encode()) for trigger in written)
-        if size > MAX_TOGETHER_BYTES:
-            detail = f"{size} bytes cannot be written together, {MAX_TOGETHER_BYTES} at most: do it in parts."
-            raise InvalidRequestError([Problem(pointer or "", detail)])
+        wrong = _too_many(changes, standing) or _too_much(changes)
+        if wrong is not None:
+            raise InvalidRequestError([Problem(pointer or "", wrong)])
 
     def _check_one(self, definition: TriggerDefinition) -> None:
         size = len(canonical([definition.parameters, definition.steps]).encode())
@@ -238,6 +291,9 @@ class TriggerWriter:
         """Write all changes, or nothing. False: another write came before."""
         made = [change for change in changes if change.change != "unchanged"]
         if not made:
+            notes = [self._triggers.pending_action(change.name, write) for change in changes if change.scheduled]
+            if notes:
+                transact(self._client, notes)
             return True
         needed = {change.after.definition.pipeline for change in made if change.after is not None}
         actions: list[TransactWriteItemTypeDef] = []
@@ -252,7 +308,7 @@ class TriggerWriter:
             transact(self._client, actions)
         except TransactionRefusedError:
             # An answer that was lost, and a repetition that its own write refused: then all stands as it was to.
-            return all(self._triggers.find(change.name) == change.after for change in made)
+            return all(self._triggers.look(change.name) == change.after for change in made)
         return True
 
     def _actions(self, change: TriggerChange, write: str) -> "list[TransactWriteItemTypeDef]":
@@ -261,16 +317,86 @@ class TriggerWriter:
             actions.append(self._triggers.put_action(change.after, change.before))
         elif change.before is not None:
             actions += [*self._triggers.delete_actions(change.before), self._secrets.delete_action(change.name)]
+        if _ends_webhook(change):
+            # Or it would be good again, unseen, when the trigger becomes a webhook again.
+            actions.append(self._secrets.delete_action(change.name))
         if change.scheduled:
             actions.append(self._triggers.pending_action(change.name, write))
         return actions
+
+
+def _too_many(changes: Sequence[TriggerChange], standing: int) -> str | None:
+    """Say that there would be more triggers than there may be. Two writers at once may go beyond it, by their own."""
+    kinds = [change.change for change in changes]
+    more = kinds.count("create") - kinds.count("delete")
+    if more <= 0 or standing + more <= MAX_TRIGGERS:
+        return None
+    return (
+        f"There would be {standing + more} triggers, of {MAX_TRIGGERS} at most: each event is held against all of its"
+        " type. Delete some, or have one do for several places."
+    )
+
+
+def _too_much(changes: Sequence[TriggerChange]) -> str | None:
+    """Say that changes are more than one transaction takes."""
+    count = _action_count(changes)
+    if count > MAX_ACTIONS:
+        return f"{count} writes cannot be made together, {MAX_ACTIONS} at most: do it in parts."
+    size = sum(_size(change) for change in changes if change.change != "unchanged")
+    if size > MAX_TOGETHER_BYTES:
+        return f"{size} bytes cannot be changed together, {MAX_TOGETHER_BYTES} at most: do it in parts."
+    return None
+
+
+def _may_be_schedule(trigger: StoredTrigger) -> bool:
+    if isinstance(trigger, UnreadableTrigger):
+        return trigger.may_be_schedule
+    return isinstance(trigger.definition, ScheduleTrigger)
 
 
 def _action_count(changes: Sequence[TriggerChange]) -> int:
     """Give how many actions changes take, those that hold their pipelines among them."""
     made = [change for change in changes if change.change != "unchanged"]
     pipelines = {change.after.definition.pipeline for change in made if change.after is not None}
-    return len(pipelines) + sum((3 if change.after is None else 1) + change.scheduled for change in made)
+    return len(pipelines) + sum(
+        (3 if change.after is None else 1) + _ends_webhook(change) + change.scheduled for change in made
+    )
+
+
+def _ends_webhook(change: TriggerChange) -> bool:
+    """Tell whether a trigger that may be a webhook becomes one of another type."""
+    after = change.after
+    return (
+        change.before is not None
+        and after is not None
+        and _may_be_webhook(change.before)
+        and not _may_be_webhook(after)
+    )
+
+
+def _may_be_webhook(trigger: StoredTrigger) -> bool:
+    if isinstance(trigger, UnreadableTrigger):
+        return trigger.type in (None, "webhook")
+    return isinstance(trigger.definition, WebhookTrigger)
+
+
+def _sides(change: TriggerChange) -> tuple[str | None, str | None]:
+    """Give which version of a trigger is replaced or deleted, and by what, as far as anything is done to it."""
+    if change.change == "unchanged":
+        return None, None
+    return _version(change.before), _as_json(change.after.definition) if change.after is not None else None
+
+
+def _version(trigger: StoredTrigger | None) -> str | None:
+    if trigger is None:
+        return None
+    return to_text(trigger.updated_at) if isinstance(trigger, Trigger) else trigger.updated
+
+
+def _size(change: TriggerChange) -> int:
+    """Give the bytes of the larger side of a change; those of a trigger that cannot be read are not known."""
+    sides = [side for side in (change.before, change.after) if isinstance(side, Trigger)]
+    return max((len(_as_json(side.definition).encode()) for side in sides), default=0)
 
 
 def _as_json(definition: TriggerDefinition) -> str:
@@ -278,11 +404,13 @@ def _as_json(definition: TriggerDefinition) -> str:
     return canonical(definition.model_dump(mode="json"))
 
 
-def _following(name: str, definition: TriggerDefinition, before: Trigger | None, moment: datetime) -> Trigger:
+def _following(name: str, definition: TriggerDefinition, before: StoredTrigger | None, moment: datetime) -> Trigger:
     """Give a trigger with a new definition. Its rate goes on from where it began while its schedule is the same."""
-    created_at = before.created_at if before else moment
+    created_at: datetime | str = moment
+    if before is not None:
+        created_at = before.created_at if isinstance(before, Trigger) else before.created or moment
     anchor = definition.start_at or moment
-    if before is not None and _rhythm(before.definition) == _rhythm(definition):
+    if isinstance(before, Trigger) and _rhythm(before.definition) == _rhythm(definition):
         anchor = before.anchor
     # `definition` is one of the four; which one, its `type` says.
     values = {"name": name, "definition": definition.model_dump(), "created_at": created_at}

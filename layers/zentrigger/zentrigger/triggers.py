@@ -1,6 +1,7 @@
 """Triggers: what starts runs by itself. What an operator says of one, and whether that can work."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -25,7 +26,7 @@ from zentrigger.catalogue import (
     SnapshotContent,
     Tag,
 )
-from zentrigger.errors import InvalidRequestError, NotSettable, Problem, UnknownName
+from zentrigger.errors import ConflictError, InvalidRequestError, NotSettable, Problem, UnknownName
 from zentrigger.event_fields import TriggerType, fields_in, known_fields, unknown_fields
 from zentrigger.globs import MAX_GLOB
 from zentrigger.json_paths import check_path
@@ -45,6 +46,9 @@ MAX_RUNS_PER_HOUR = 1000
 """How many runs a trigger starts in an hour unless it says otherwise: what feeds itself must not run up a bill."""
 
 MAX_FILTERS = 20
+
+MAX_TRIGGERS = 200
+"""How many there may be. All are read for each batch of events, and an object is held against all of type s3."""
 
 S3Reason = Literal["PutObject", "POST Object", "CopyObject", "CompleteMultipartUpload"]
 """How an object came about (AWS: EventBridge, "Object Created" event)."""
@@ -262,6 +266,10 @@ class TriggersRequest(BaseModel):
 
     triggers: dict[TriggerName, JsonValue] = Field(description="Name -> definition, as for `PUT /triggers/{trigger}`.")
     prune: StrictBool = Field(default=False, description="Delete all triggers that are not among these.")
+    plan: Annotated[str, Field(max_length=100)] | None = Field(
+        default=None,
+        description="The `plan` of a dry run: do what that said, or answer 409 if something else would be done now.",
+    )
 
 
 class TriggerBody(RootModel[AnyTrigger]):
@@ -283,6 +291,46 @@ class Trigger(Record):
     updated_at: Timestamp
     anchor: Timestamp
     """What a rate is counted from: it stays while the schedule does, so that a pause costs no place."""
+
+
+@dataclass(frozen=True)
+class UnreadableTrigger:
+    """A trigger that this version cannot read: a later one wrote it, which has been rolled back or is being deployed.
+
+    What it says and is not understood may be a filter, so that nothing may be started for it, and nothing be passed
+    over either. The attributes are what stands beside its body; None: not even that.
+    """
+
+    name: str
+    detail: str
+    """What of it is not understood."""
+    type: str | None = None
+    pipeline: str | None = None
+    created: str | None = None
+    """When it was made, as text."""
+    updated: str | None = None
+    """When it was written, as text: what a write that replaces it requires."""
+
+    @property
+    def may_be_schedule(self) -> bool:
+        """Whether there may be a schedule of it."""
+        return self.type in (None, "schedule")
+
+    def error(self) -> "UnreadableTriggerError":
+        """Give what says so to whoever needs it."""
+        return UnreadableTriggerError(
+            f"The trigger {self.name!r} cannot be read by this version of the stack ({self.detail}). Perhaps a later"
+            " one wrote it: deploy that again, or put the trigger anew, or delete it."
+        )
+
+
+class UnreadableTriggerError(ConflictError):
+    """A trigger cannot be read by this version; others are not concerned."""
+
+    title = "The trigger cannot be read"
+
+
+StoredTrigger = Trigger | UnreadableTrigger
 
 
 def concurrency_of(trigger: Trigger) -> Concurrency | None:

@@ -18,16 +18,22 @@ from zentrigger.keys import ApiKey
 from zentrigger.launches import MAX_OVERRIDES
 from zentrigger.pointers import HistoryEntry
 from zentrigger.publishing import Publication
-from zentrigger.receipts import Outcome, Receipt, Unmatched
+from zentrigger.receipts import MAX_DETAIL, Outcome, Receipt, Unmatched
+from zentrigger.run_requests import canonical
 from zentrigger.runs import Attempt, Run, RunRecord, Timings
 from zentrigger.schema_changes import Change
 from zentrigger.timestamps import to_text
 from zentrigger.track_record import TrackRecord
 from zentrigger.trial import Trial
-from zentrigger.trigger_writer import TriggerChange
-from zentrigger.triggers import ScheduleTrigger, Trigger, TriggerDefinition
+from zentrigger.trigger_store import PendingSchedule
+from zentrigger.trigger_writer import TriggerChanges
+from zentrigger.triggers import ScheduleTrigger, StoredTrigger, Trigger, TriggerDefinition, UnreadableTrigger
 
 Json = dict[str, Any]
+
+MAX_SHOWN_BYTES = 2 * 1024 * 1024
+"""Of definitions or requests in one answer: what one call can send fits, with its defaults. A function's answer is 6 MB
+at most (AWS: "Lambda quotas"), in which JSON within JSON may be twice as long."""
 
 
 def run_summary(run: Run) -> Json:
@@ -280,12 +286,15 @@ def trigger_view(
     *,
     counts: Mapping[str, int],
     times: Sequence[datetime] = (),
-    schedule_pending: bool = False,
+    notes: Sequence[PendingSchedule] = (),
 ) -> Json:
     """Show a trigger: what was said of it, what became of its events, and when its schedule fires next."""
     path = f"/triggers/{trigger.name}"
     kept = trigger.model_dump(mode="json")
     has_schedule = isinstance(trigger.definition, ScheduleTrigger) and trigger.definition.schedule is not None
+    problems = [note.problem for note in notes if note.problem is not None]
+    refused = bool(problems) and len(problems) == len(notes)
+    state = ("refused" if refused else "pending") if notes else "in_sync" if has_schedule else None
     links = {"self": path, "receipts": f"{path}/receipts", "test": f"{path}/test"}
     if trigger.definition.type == "webhook":
         links |= {"hook": f"/hooks/{trigger.name}", "secret": f"{path}/secret"}
@@ -296,9 +305,15 @@ def trigger_view(
         "updated_at": kept["updated_at"],
         "counts": {outcome: counts.get(outcome, 0) for outcome in get_args(Outcome)},
         "next_times": [to_text(moment) for moment in times],
-        "schedule_state": ("pending" if schedule_pending else "in_sync") if has_schedule or schedule_pending else None,
+        "schedule_state": state,
+        "schedule_problem": problems[-1] if refused else None,
         "links": links,
     }
+
+
+def unreadable_view(trigger: UnreadableTrigger) -> Json:
+    """Show that there is a trigger which this version cannot read, and why."""
+    return {"name": trigger.name, "type": trigger.type, "detail": trigger.error().detail}
 
 
 def definition_view(definition: TriggerDefinition) -> Json:
@@ -307,14 +322,33 @@ def definition_view(definition: TriggerDefinition) -> Json:
     return shown
 
 
-def trigger_change_view(change: TriggerChange) -> Json:
-    """Show what becomes of a trigger."""
-    return {
-        "name": change.name,
-        "change": change.change,
-        "before": definition_view(change.before.definition) if change.before else None,
-        "after": definition_view(change.after.definition) if change.after else None,
-    }
+def trigger_changes_view(done: TriggerChanges, *, written: bool) -> Json:
+    """Show what becomes of triggers.
+
+    Before it is done, with the definitions of those that would change, as far as they can be read and fit into 2 MB
+    together. Afterwards without: what was done must not fail to be told for its size.
+    """
+    room = MAX_SHOWN_BYTES
+    changes: list[Json] = []
+    for change in done.changes:
+        shown = {"name": change.name, "change": change.change, **_target(change.after or change.before)}
+        if not written and change.change != "unchanged":
+            sides = {"after": definition_view(change.after.definition) if change.after else None}
+            if not isinstance(change.before, UnreadableTrigger):
+                sides["before"] = definition_view(change.before.definition) if change.before else None
+            size = _bytes(sides)
+            if size <= room:
+                room -= size
+                shown |= sides
+        changes.append(shown)
+    return {"written": written, "changes": changes, **({} if written else {"plan": done.plan})}
+
+
+def _target(trigger: StoredTrigger | None) -> Json:
+    if isinstance(trigger, Trigger):
+        return {"type": trigger.definition.type, "pipeline": trigger.definition.pipeline}
+    known = trigger or UnreadableTrigger(name="", detail="")
+    return {"type": known.type, "pipeline": known.pipeline}
 
 
 def hook_secret_view(name: str, kept: HookSecret, shown: str | None) -> Json:
@@ -323,18 +357,31 @@ def hook_secret_view(name: str, kept: HookSecret, shown: str | None) -> Json:
     return {"name": name, "secret": shown, **dates}
 
 
-def trial_view(trial: Trial) -> Json:
-    """Show what a trigger would make of an event."""
-    request = trial.request.model_dump(mode="json", exclude_defaults=True) if trial.request else None
-    return {
-        "event": dict(trial.event),
-        "matches": trial.matches,
-        "outcome": trial.outcome,
-        "detail": trial.detail,
-        "request": request,
-        "run_id": trial.run_id,
-        "would": trial.would,
-    }
+def trials_view(trials: Sequence[Trial]) -> list[Json]:
+    """Show what a trigger would make of events: all of them, and the requests that fit into 2 MB with them."""
+    room = MAX_SHOWN_BYTES - _bytes([dict(trial.event) for trial in trials])
+    shown: list[Json] = []
+    for trial in trials:
+        request = trial.request.model_dump(mode="json", exclude_defaults=True) if trial.request else None
+        one: Json = {
+            "event": dict(trial.event),
+            "matches": trial.matches,
+            "outcome": trial.outcome,
+            "detail": trial.detail[:MAX_DETAIL] if trial.detail is not None else None,
+            "run_id": trial.run_id,
+            "would": trial.would,
+        }
+        size = _bytes(request)
+        if request is None or size <= room:
+            room -= size
+            one["request"] = request
+        shown.append(one)
+    return shown
+
+
+def _bytes(values: Any) -> int:  # noqa: ANN401 - JSON of any shape
+    """Give how long JSON is; an event may hold half a surrogate pair, which is no UTF-8."""
+    return len(canonical(values).encode(errors="surrogatepass"))
 
 
 def receipt_view(receipt: Receipt) -> Json:

@@ -163,7 +163,8 @@ def schedule_sync() -> ScheduleSync:
     """Give what sets the schedules of triggers."""
     settings = admin_settings()
     scheduler = Scheduler(
-        boto3.client("scheduler", config=_PATIENT),
+        # A schedule takes a call to look and one to set, and the last of a request is begun within its first seconds.
+        boto3.client("scheduler", config=_HASTY),
         group=settings.schedule_group,
         queue_arn=settings.event_queue_arn,
         role_arn=settings.schedule_role_arn,

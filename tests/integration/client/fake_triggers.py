@@ -1,5 +1,7 @@
 """Triggers behind the stand-in for the API: kept in memory, with defaults filled in, changed all together."""
 
+import hashlib
+import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -53,11 +55,16 @@ class FakeTriggers:
             return Answer(422, {"title": "This is not valid", "status": 422, "errors": errors})
         gone = set(self.definitions) - set(wanted) if body["prune"] else set()
         changes = [self._change(name, wanted.get(name)) for name in sorted({*wanted, *gone})]
-        if not dry_run:
-            self.definitions = {
-                name: definition for name, definition in {**self.definitions, **wanted}.items() if name not in gone
-            }
-        return Answer(200, {"written": not dry_run, "changes": changes})
+        plan = hashlib.sha256(json.dumps(changes).encode()).hexdigest()
+        if body.get("plan", plan) != plan:
+            return Answer(409, {"title": "Not now", "status": 409, "errors": [{"pointer": "/plan", "detail": "No"}]})
+        if dry_run:
+            return Answer(200, {"written": False, "changes": changes, "plan": plan})
+        self.definitions = {
+            name: definition for name, definition in {**self.definitions, **wanted}.items() if name not in gone
+        }
+        told = ("name", "change", "type", "pipeline")
+        return Answer(200, {"written": True, "changes": [{name: one[name] for name in told} for one in changes]})
 
     def _change(self, name: str, after: dict[str, Any] | None) -> dict[str, Any]:
         before = self.definitions.get(name)
@@ -67,4 +74,5 @@ class FakeTriggers:
             change = "create"
         else:
             change = "unchanged" if before == after else "update"
-        return {"name": name, "change": change, "before": before, "after": after}
+        target = {part: (after or before or {}).get(part) for part in ("type", "pipeline")}
+        return {"name": name, "change": change, **target, "before": before, "after": after}

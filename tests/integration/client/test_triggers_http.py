@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.client.fake_api import Answer, FakeApi
+from tests.integration.client.fake_api import Answer, Call, FakeApi
 from tests.integration.client.fake_triggers import DEFAULTS, FakeTriggers
 from zentrigger_client.api import Client, ZentriggerError
 
@@ -123,6 +123,26 @@ def test_pruning_needs_a_yes_where_nobody_can_be_asked(api: FakeApi, triggers: F
     assert set(triggers.definitions) == {"after", "arrivals"}
 
 
+def test_what_others_made_meanwhile_is_not_pruned(api: FakeApi, triggers: FakeTriggers, file: str) -> None:
+    """Between what was shown and what is done: nothing is applied. Run again, it shows that one, too."""
+
+    def meanwhile(call: Call) -> Answer:
+        answer = triggers(call)
+        if "dry_run=true" in call.path:
+            triggers.definitions["new"] = {**DEFAULTS, "type": "webhook"}
+        return answer
+
+    api.respond = meanwhile
+    refused = zentrigger("apply", file, "--prune", "--yes", url=api.url)
+    assert (refused.returncode, "- new" in refused.stdout) == (1, False)
+    assert "Run apply again" in refused.stderr
+    assert set(triggers.definitions) == {"arrivals", "new", "old"}
+    api.respond = triggers
+    applied = zentrigger("apply", file, "--prune", "--yes", url=api.url)
+    assert (applied.returncode, "- new (webhook, p)" in applied.stdout) == (0, True)
+    assert set(triggers.definitions) == {"after", "arrivals"}
+
+
 def test_what_the_api_refuses_is_shown_by_trigger_with_its_line(
     api: FakeApi, triggers: FakeTriggers, tmp_path: Path
 ) -> None:
@@ -186,7 +206,8 @@ def test_each_call_about_triggers(api: FakeApi) -> None:
         client.test_trigger("t", {"a": 1})
         client.test_trigger("t", recent=True)
         client.put_triggers({"t": {"type": "s3"}}, prune=True)
-        client.triggers(cursor="c")
+        client.put_triggers({}, dry_run=True, plan="0a1b")
+        client.triggers(limit=3, cursor="c")
         client.trigger("a b")
         client.receipts("t", outcome="started", limit=3, cursor="c")
         client.receipt("t", "a#b")
@@ -195,7 +216,8 @@ def test_each_call_about_triggers(api: FakeApi) -> None:
         ("POST", "/triggers/t/test?recent=false", {"event": {"a": 1}}),
         ("POST", "/triggers/t/test?recent=true", {}),
         ("PUT", "/triggers?dry_run=false", {"triggers": {"t": {"type": "s3"}}, "prune": True}),
-        ("GET", "/triggers?cursor=c", None),
+        ("PUT", "/triggers?dry_run=true", {"triggers": {}, "prune": False, "plan": "0a1b"}),
+        ("GET", "/triggers?limit=3&cursor=c", None),
         ("GET", "/triggers/a%20b", None),
         ("GET", "/triggers/t/receipts?outcome=started&limit=3&cursor=c", None),
         ("GET", "/triggers/t/receipts/a%23b", None),

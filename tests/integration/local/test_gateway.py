@@ -74,6 +74,20 @@ def test_routes_are_chosen_as_api_gateway_does(running: Running) -> None:
         assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
 
 
+def test_a_route_has_its_own_throttle(running: Running) -> None:
+    """A flood of its calls is refused, and keeps nobody from the other routes."""
+    url = running.cloud.api_url
+
+    with ThreadPoolExecutor(8) as pool:
+        flood = list(pool.map(lambda _: requests.get(f"{url}/items/special", timeout=30), range(16)))
+
+    refused = [answer for answer in flood if answer.status_code == 429]
+    assert 8 <= len(refused) <= 15
+    assert all(answer.json() == {"message": "Too Many Requests"} for answer in refused)
+    assert all(requests.get(f"{url}/items/{number}", timeout=30).ok for number in range(5))
+    eventually(lambda: requests.get(f"{url}/items/special", timeout=30).ok)
+
+
 def test_bodies_that_are_no_text_are_encoded(running: Running) -> None:
     """Without a text type, a body is base64."""
     for headers in ({"Content-Type": "application/octet-stream"}, {}):

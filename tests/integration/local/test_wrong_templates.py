@@ -45,6 +45,8 @@ WRONG = {
     "a key without a definition": ("{AttributeName: part, KeyType: RANGE}", "{AttributeName: prat, KeyType: RANGE}", r"Table: .*'prat'"),
     "keys in the wrong order": ("{AttributeName: id, KeyType: HASH}, {AttributeName: part, KeyType: RANGE}", "{AttributeName: id, KeyType: RANGE}", r"Table: .*HASH"),
     "a route that is there twice": ("Method: GET, Path: /items/special", "Method: POST, Path: /echo", r"EchoFunction|Api"),
+    "settings of a route that is not there": ("{GET /items/special: {Thr", "{GET /items/spceial: {Thr", r"Stage: .*Route by key GET /items/spceial"),
+    "an unknown setting of a route": ("{GET /items/special: {ThrottlingBurstLimit", "{GET /items/special: {BurstLimit", r"Stage: .*BurstLimit"),
     "an unknown word in the access log": ("$context.status", "$context.sattus", r"Stage: .*sattus"),
     "a reserved variable": ("TABLE: !Ref Table", "AWS_REGION: eu", r"EchoFunction.*AWS_REGION"),
     "a layer that does not build": ("BuildMethod: makefile", "BuildMethod: go1.x", r"SharedLayer.*go1\.x"),

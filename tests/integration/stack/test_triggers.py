@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from local.scheduler_requests import SchedulerError
 from tests.factories import TRAINING
 from tests.integration.stack.conftest import Stack
 from zentrigger.api import OPERATIONS
@@ -63,11 +64,11 @@ def get(stack: Stack, path: str) -> Json:
 
 
 def apply(
-    stack: Stack, triggers: Mapping[str, Any], *, dry_run: bool = False, prune: bool = False
+    stack: Stack, triggers: Mapping[str, Any], *, dry_run: bool = False, prune: bool = False, plan: str | None = None
 ) -> requests.Response:
     """Make triggers as they are wanted."""
     path = f"/triggers?dry_run={json.dumps(dry_run)}"
-    return stack.call("PUT", path, {"triggers": triggers, "prune": prune})
+    return stack.call("PUT", path, {"triggers": triggers, "prune": prune, "plan": plan})
 
 
 def receipts(stack: Stack, name: str, count: int = 1, outcome: str = "") -> list[Json]:
@@ -216,7 +217,7 @@ def schedule_of(stack: Stack, name: str) -> Json | None:
         found: Json = scheduler.get_schedule(GroupName=group_of(stack), Name=name)
     except scheduler.exceptions.ResourceNotFoundException:
         return None
-    return found
+    return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
 
 def test_a_schedule_starts_a_run_with_its_scheduled_time(stack: Stack) -> None:
@@ -623,6 +624,20 @@ def test_a_secret_is_replaced_while_calls_come(stack: Stack) -> None:
     assert stack.call("POST", "/triggers/rotated/secret", {}).status_code == 409
 
 
+def test_a_secret_ends_with_its_webhook(stack: Stack) -> None:
+    """Who has the old one is not let in when a webhook of the name is made again, or becomes one again."""
+    put(stack, "ended", STANDARD)
+    secret = new_secret(stack, "ended")
+    put(stack, "ended", S3 | {"prefix": "ended/"})
+    put(stack, "ended", STANDARD)
+    assert hook(stack, "ended", b"{}", standard(secret, b"{}")).status_code == 401
+
+    secret = new_secret(stack, "ended")
+    assert stack.call("DELETE", "/triggers/ended").status_code == 204
+    put(stack, "ended", STANDARD)
+    assert hook(stack, "ended", b"{}", standard(secret, b"{}")).status_code == 401
+
+
 # ---------------------------------------------------------------------------------------------------------- schedules
 
 
@@ -690,6 +705,52 @@ def test_a_trigger_of_another_type_has_no_schedule_any_more(stack: Stack) -> Non
         assert shown["next_times"] == []
         put(stack, "turned", SCHEDULE | {"schedule": "rate(1 day)"})
         assert schedule_of(stack, "turned") is not None
+
+
+def test_a_schedule_is_written_only_where_it_differs(stack: Stack) -> None:
+    """No other put or apply touches it, or its firing might be lost; what a hand has changed, a put mends."""
+    definition = SCHEDULE | {"schedule": "rate(1 day)", "flexible_window_minutes": 30, "end_at": "2199-01-01T00:00:00Z"}
+    put(stack, "kept", definition)
+    made = schedule_of(stack, "kept")
+    assert made is not None
+    assert put(stack, "kept", definition | {"tags": ["edited"]})["schedule_state"] == "in_sync"
+    assert put(stack, "kept", definition | {"tags": ["edited"]})["schedule_state"] == "in_sync"
+    assert apply(stack, {"kept": definition}).status_code == 200
+    assert schedule_of(stack, "kept") == made
+
+    scheduler = stack.client("scheduler")
+    told = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "StartDate", "EndDate")
+    for target in (made["Target"], made["Target"] | {"Input": "{}"}):
+        scheduler.update_schedule(**{name: made[name] for name in told}, Target=target, State="DISABLED")
+        assert apply(stack, {"kept": definition}).status_code == 200
+        assert (schedule_of(stack, "kept") or {})["State"] == "DISABLED"
+        assert put(stack, "kept", definition)["schedule_state"] == "in_sync"
+        mended = schedule_of(stack, "kept")
+        assert mended is not None
+        changed = "LastModificationDate"
+        assert mended == made | {changed: mended[changed]}
+
+
+def test_a_schedule_that_aws_refuses_says_why(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute's function does not fail for it, and leaves it; a better one is set at once."""
+
+    def refuse(_: Any) -> Any:
+        raise SchedulerError("ServiceQuotaExceededException", "You have too many schedules.")
+
+    operations = dict(stack.cloud.scheduler._operations)  # noqa: SLF001 - the embedded AWS has no quota to reach
+    monkeypatch.setattr(stack.cloud.scheduler, "_operations", operations | {"CreateSchedule": refuse})
+    definition = SCHEDULE | {"schedule": "rate(1 day)"}
+
+    shown = put(stack, "many", definition)
+
+    assert (shown["schedule_state"], shown["schedule_problem"]) == ("refused", "You have too many schedules.")
+    assert stack.invoke("AdminFunction", {"action": "settle_schedules"}) == {"settled": 0}
+    assert [one["schedule_problem"] for one in get(stack, "/triggers")["items"]] == ["You have too many schedules."]
+    monkeypatch.undo()
+    assert stack.invoke("AdminFunction", {"action": "settle_schedules"}) == {"settled": 0}
+    mended = put(stack, "many", definition)
+    assert (mended["schedule_state"], mended["schedule_problem"]) == ("in_sync", None)
+    assert stack.invoke("AdminFunction", {"action": "settle_schedules"}) == {"settled": 0}
 
 
 def test_a_schedule_that_could_not_be_set_is_set_within_the_minute(stack: Stack) -> None:
@@ -839,7 +900,9 @@ def test_triggers_are_applied_together_and_pruned(stack: Stack) -> None:
 
     kept = apply(stack, wanted).json()
 
-    assert kept["written"] is True
+    # What was done is told without definitions: it must not fail for their size.
+    created = {"name": "calls", "change": "create", "type": "webhook", "pipeline": TRAINING.pipeline}
+    assert (kept["written"], kept["changes"][0], "plan" in kept) == (True, created, False)
     assert [one["name"] for one in get(stack, "/triggers")["items"]] == ["calls", "files", "nights", "old"]
     assert schedule_of(stack, "nights") is not None
     pruned = apply(stack, wanted, prune=True).json()["changes"]
@@ -848,6 +911,97 @@ def test_triggers_are_applied_together_and_pruned(stack: Stack) -> None:
     assert {one["change"] for one in apply(stack, shown, prune=True).json()["changes"]} == {"unchanged"}
     apply(stack, {}, prune=True)
     assert schedule_of(stack, "nights") is None
+
+
+def test_what_was_planned_is_done_or_nothing(stack: Stack) -> None:
+    """One that a colleague makes between what was shown and what is done is not pruned: 409, and it is shown then."""
+    wanted = {"files": S3}
+    put(stack, "old", S3)
+    dry = apply(stack, wanted, dry_run=True, prune=True).json()
+    put(stack, "new", STANDARD)
+
+    refused = apply(stack, wanted, prune=True, plan=dry["plan"])
+
+    assert (refused.status_code, refused.json()["title"]) == (409, "This cannot be done now")
+    assert "Nothing was written" in refused.json()["detail"]
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/plan"]
+    assert [one["name"] for one in get(stack, "/triggers")["items"]] == ["new", "old"]
+    again = apply(stack, wanted, dry_run=True, prune=True).json()
+    assert {one["name"]: one["change"] for one in again["changes"]} == {
+        "files": "create",
+        "new": "delete",
+        "old": "delete",
+    }
+    assert apply(stack, wanted, prune=True, plan=again["plan"]).status_code == 200
+    # The answer was lost: all is as it was to be.
+    repeated = apply(stack, wanted, prune=True, plan=again["plan"])
+    assert (repeated.status_code, [one["change"] for one in repeated.json()["changes"]]) == (200, ["unchanged"])
+
+
+def test_triggers_are_listed_in_pages(stack: Stack) -> None:
+    """By name; what is no parameter of a list is refused."""
+    for name in "bdac":
+        put(stack, name, S3)
+    first = get(stack, "/triggers?limit=3")
+    assert [one["name"] for one in first["items"]] == ["a", "b", "c"]
+    last = get(stack, f"/triggers?limit=3&cursor={first['next']}")
+    assert ([one["name"] for one in last["items"]], last["next"]) == (["d"], None)
+    for query in ("limit=0", "limit=101", "cursor=x", "type=s3"):
+        assert stack.call("GET", f"/triggers?{query}").status_code == 422, query
+
+
+def test_large_triggers_are_listed_planned_and_changed(stack: Stack) -> None:
+    """All that is written can be told: a function answers 6 MB at most, in which each quote of these is four bytes."""
+    large = S3 | {"parameters": {"data_url": '"' * 125_000}}
+    names = [f"t{number:02d}" for number in range(12)]
+    for name in names:
+        assert stack.call("PUT", f"/triggers/{name}", large).status_code == 200
+    shown: list[str] = []
+    cursor, pages = "", 0
+    while cursor is not None:
+        found = get(stack, f"/triggers?limit=100{cursor and f'&cursor={cursor}'}")
+        shown += [one["name"] for one in found["items"]]
+        cursor, pages = found["next"], pages + 1
+    assert (shown, pages) == (names, 3)
+
+    wanted = dict.fromkeys(names, S3) | dict.fromkeys(names[:3], large | {"prefix": "in/"})
+    dry = apply(stack, wanted, dry_run=True)
+    assert dry.status_code == 200
+    changes = dry.json()["changes"]
+    assert {one["name"]: one["change"] for one in changes} == dict.fromkeys(names, "update")
+    # The definitions that there is room for, and of the others that they change.
+    assert 0 < sum("after" in one for one in changes) < len(names)
+    done = apply(stack, wanted, plan=dry.json()["plan"])
+    assert (done.status_code, [one["name"] for one in done.json()["changes"]]) == (200, names)
+    too_large = dict.fromkeys(names, large)
+    assert apply(stack, too_large).status_code == 413
+    for name in names[3:]:
+        put(stack, name, large)
+    # They would all be deleted in one transaction, which has 4 MB.
+    assert apply(stack, {}, prune=True, dry_run=True).status_code == 200
+    put(stack, "one-more", large)
+    refused = apply(stack, {}, prune=True)
+    assert (refused.status_code, "in parts" in refused.json()["detail"]) == (422, True)
+    for name in ("one-more", *names):
+        assert stack.call("DELETE", f"/triggers/{name}").status_code == 204
+
+
+def test_large_events_are_tried_together(stack: Stack) -> None:
+    """Ten, each of which would be a request of 250 KB, in JSON twice that: all are told, and some of the requests."""
+    definition = STANDARD | {"parameters": {"data_url": "{body}" * 35}}
+    put(stack, "large", definition | {"enabled": False})
+    for number in range(10):
+        detail = {"trigger": "large", "receipt_id": f"r{number}", "body": f"{number}" + '"' * 7000}
+        event = {"source": "zentrigger.webhook", "detail-type": "Webhook", "id": f"e{number}"}
+        send(stack, event | {"time": "2026-11-20T04:00:00Z", "detail": detail})
+    receipts(stack, "large", 10)
+    put(stack, "large", definition)
+
+    tried = trial(stack, "large", query="?recent=true")
+
+    assert {one["event"]["id"] for one in tried} == {f"e{number}" for number in range(10)}
+    assert 0 < sum("request" in one for one in tried) < 10
+    assert {one["matches"] for one in tried} == {True}
 
 
 # --------------------------------------------------------------------------------------------------------- trying
@@ -967,6 +1121,63 @@ def test_of_refused_events_all_are_counted_and_a_hundred_kept(stack: Stack) -> N
     assert len(kept) == REFUSED_KEPT
     assert kept[0]["key"] == f"many/{over - 1}.csv"
     assert get(stack, "/triggers/picky")["counts"]["not_matched"] == over
+
+
+def test_a_trigger_of_a_later_version_is_shown_replaced_and_deleted(stack: Stack) -> None:
+    """Its events go back to the queue, after the others have started their runs; all else goes on around it."""
+    put(stack, "later", S3 | {"prefix": "later/"})
+    put(stack, "beside", S3 | {"prefix": "later/"})
+    spoil(stack, "later")
+
+    answer = stack.call("GET", "/triggers/later")
+    assert answer.status_code == 409
+    assert "'later' cannot be read" in answer.json()["detail"]
+    listed = stack.call("GET", "/triggers?limit=100").json()
+    assert "beside" in {one["name"] for one in listed["items"]}
+    (unread,) = listed["unreadable"]
+    assert (unread["name"], unread["type"]) == ("later", "s3")
+    assert "colour" in unread["detail"]
+    record = {"messageId": "m", "eventSource": "aws:sqs", "body": json.dumps(arrival("later/a.csv"))}
+    assert stack.invoke("OnEventFunction", {"Records": [record]}) == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    run_of(stack, "beside")
+    (told,) = receipts(stack, "later", 1)
+    assert told["outcome"] == "error"
+
+    put(stack, "later", S3 | {"prefix": "later/"})
+
+    assert stack.call("GET", "/triggers?limit=100").json()["unreadable"] == []
+    assert stack.invoke("OnEventFunction", {"Records": [record]}) == {"batchItemFailures": []}
+    assert outcomes(stack, "later", 2) == ["error", "started"]
+    spoil(stack, "later")
+    assert stack.call("DELETE", "/triggers/later").status_code == 204
+    assert stack.call("GET", "/triggers/later").status_code == 404
+
+
+def spoil(stack: Stack, name: str) -> None:
+    """Have a trigger say something that only a later version understands."""
+    dynamodb, table = stack.client("dynamodb"), stack.cloud.stack.resources["TriggersTable"].physical_id
+    key = {"collection": {"S": "triggers"}, "item": {"S": name}}
+    item = dynamodb.get_item(TableName=table, Key=key)["Item"]
+    body = json.loads(item["body"]["S"])
+    body["definition"]["colour"] = "red"
+    dynamodb.put_item(TableName=table, Item=item | {"body": {"S": json.dumps(body)}})
+
+
+def test_a_call_whose_trigger_is_deleted_has_its_receipt(stack: Stack) -> None:
+    """Its caller was told where to look, and finds out there."""
+    record = {
+        "source": "zentrigger.webhook",
+        "detail-type": "Webhook",
+        "id": "d",
+        "time": "2026-11-20T12:00:00Z",
+        "detail": {"trigger": "gone", "receipt_id": "20261120T120000000000Z-0", "headers": {}, "body": {}},
+    }
+    message = {"messageId": "m", "eventSource": "aws:sqs", "body": json.dumps(record)}
+
+    assert stack.invoke("OnEventFunction", {"Records": [message]}) == {"batchItemFailures": []}
+
+    found = get(stack, "/triggers/gone/receipts/20261120T120000000000Z-0")
+    assert (found["outcome"], found["run_id"]) == ("rejected", None)
 
 
 # ------------------------------------------------------------------------------------------------------- the document

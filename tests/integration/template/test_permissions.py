@@ -100,11 +100,40 @@ def test_of_the_runs_operators_set_limits_of_pipelines_alone(evidence: tuple[Evi
         assert not granting(functions.policies["AdminRole"], elsewhere), keys
 
 
+def test_who_shows_runs_reads_no_secret_of_a_webhook(evidence: tuple[Evidence, ...]) -> None:
+    """Of the keys table the keys alone, of which it has hashes; nor can it ask for both at once, or for all."""
+    functions = evidence[0]
+    reads = {call for caller, call in functions.calls if caller == "StatusRole" and "KeysTable" in call.resource}
+    assert {(call.action, call.context) for call in reads} == {
+        ("dynamodb:GetItem", (("dynamodb:LeadingKeys", "keys"),))
+    }
+    (read,) = reads
+    for keys in (["hook_secrets"], ["hook_secrets", "keys"], []):
+        elsewhere = replace(read, context=tuple(("dynamodb:LeadingKeys", key) for key in keys))
+        assert not granting(functions.policies["StatusRole"], elsewhere), keys
+    for action in ("dynamodb:Query", "dynamodb:Scan", "dynamodb:BatchGetItem"):
+        assert not granting(functions.policies["StatusRole"], replace(read, action=action)), action
+
+
+@pytest.mark.parametrize("role", ["LifecycleRole", "OnEventRole", "TaskRole"])
+def test_the_keys_table_is_nothing_to_what_runs(evidence: tuple[Evidence, ...], role: str) -> None:
+    """Secrets of webhooks are read where they are set and where calls are checked, and nowhere else."""
+    functions = evidence[0]
+    reader = next(call for caller, call in functions.calls if caller == "TriggerRole" and "KeysTable" in call.resource)
+    assert granting(functions.policies["TriggerRole"], reader)
+    assert not granting(functions.policies[role], reader)
+
+
 def test_schedules_are_made_in_the_stacks_own_group_alone(evidence: tuple[Evidence, ...]) -> None:
     """None in the default group, or in another stack's; and each sends as the role that is theirs."""
     functions = evidence[0]
     made = [call for caller, call in functions.calls if caller == "AdminRole" and call.action.startswith("scheduler:")]
-    assert {call.action.partition(":")[2] for call in made} == {"CreateSchedule", "UpdateSchedule", "DeleteSchedule"}
+    assert {call.action.partition(":")[2] for call in made} == {
+        "CreateSchedule",
+        "DeleteSchedule",
+        "GetSchedule",
+        "UpdateSchedule",
+    }
     for call in made:
         path, _, name = call.resource.rpartition("/")
         for group in ("default", "local", "other-triggers"):

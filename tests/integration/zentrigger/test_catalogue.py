@@ -470,7 +470,7 @@ def test_a_history_entry_names_some_of_many_triggers(
     publish(dynamodb, taking(rows={"type": "integer"}))
     broken = factories.trigger(pipeline=NAME, parameters={"rows": 5})
     many = tuple(broken.model_copy(update={"name": f"{number:04d}" + "x" * 60}) for number in range(7000))
-    monkeypatch.setattr(TriggerStore, "triggers", lambda _: many)
+    monkeypatch.setattr(TriggerStore, "stored", lambda _: many)
 
     with pytest.raises(ConflictError) as caught:
         publish(dynamodb, taking(rows={"type": "string"}))

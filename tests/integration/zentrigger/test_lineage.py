@@ -77,7 +77,7 @@ def test_a_circle_stops_at_its_second_turn(bench: Bench) -> None:
     assert (told.outcome, stopped.outcome) == ("started", "skipped_cycle")
     assert "again -> again" in str(stopped.detail)
     assert record(bench, second.run_id).downstream == ()
-    assert bench.triggers.counts_of("again") == {"started": 1, "skipped_cycle": 1}
+    assert bench.counts_of("again") == {"started": 1, "skipped_cycle": 1}
 
 
 def test_a_circle_of_two_stops(bench: Bench) -> None:

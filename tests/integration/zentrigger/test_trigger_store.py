@@ -1,5 +1,6 @@
 """What becomes of events, on moto and on DynamoDB Local: receipts, counts and limits, kills and lost answers."""
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tests.integration.zentrigger.trigger_bench import (
     numbers,
     run_event,
     s3_event,
+    spoil,
     webhook_event,
 )
 from zentrigger import trigger_store
@@ -27,7 +29,8 @@ from zentrigger.items import to_item, transact
 from zentrigger.receipts import MAX_EVENT_BYTES, REFUSED_KEPT, Receipt, Unmatched, new_receipt, receipt_id
 from zentrigger.runs import Report, RunStatus
 from zentrigger.trial import TriggerTrials
-from zentrigger.trigger_store import TriggerStore
+from zentrigger.trigger_store import Refused, TriggerStore
+from zentrigger.triggers import UnreadableTrigger, UnreadableTriggerError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -72,8 +75,8 @@ def test_a_run_and_its_receipt_are_of_one_transaction(bench: Bench) -> None:
     assert bench.receipts() == (told,)
     assert (told.outcome, told.run_id, told.bucket, told.key) == ("started", run.run_id, "data", "in/a.csv")
     assert bench.triggers.receipt("arrivals", told.receipt_id) == told
-    assert bench.triggers.counts_of("arrivals") == {"started": 1}
-    assert bench.triggers.counts() == {"arrivals": {"started": 1}}
+    assert bench.counts_of() == {"started": 1}
+    assert bench.triggers.counts(bench.triggers.triggers()) == {"arrivals": {"started": 1}}
     assert bench.triggers.started_in_hour("arrivals", told.at) == 1
     (kept,) = bench.triggers.recent_events("arrivals", 10)
     assert '"key":"in/a.csv"' in kept
@@ -100,7 +103,7 @@ def test_a_kill_leaves_all_or_nothing(bench: Bench, after: bool) -> None:
 
     expected = {"started": 1} | ({"duplicate": 1} if after else {})
     assert len(bench.heads()) == 1
-    assert numbers(bench.receipts()) == bench.triggers.counts_of("arrivals") == expected
+    assert numbers(bench.receipts()) == bench.counts_of() == expected
     assert bench.triggers.started_in_hour("arrivals", bench.clock.moment) == 1
 
 
@@ -111,7 +114,7 @@ def test_a_lost_answer_is_a_start(bench: Bench) -> None:
     (told,) = bench.handle(s3_event(), Forgetful(bench.client))  # type: ignore[arg-type]
 
     assert told.outcome == "started"
-    assert numbers(bench.receipts()) == bench.triggers.counts_of("arrivals") == {"started": 1}
+    assert numbers(bench.receipts()) == bench.counts_of() == {"started": 1}
 
 
 @on_dynamodb_local
@@ -150,9 +153,9 @@ def test_a_webhook_has_one_receipt(bench: Bench) -> None:
 
     (again,) = bench.handle(event)
     assert again.outcome == "duplicate"
-    bench.triggers.add_receipt(failed)
+    bench.triggers.add_receipt(failed, of=bench.triggers.get("hook"))
     assert bench.receipts("hook") == (started,)
-    assert bench.triggers.counts_of("hook") == {"error": 1, "started": 1}
+    assert bench.counts_of("hook") == {"error": 1, "started": 1}
 
 
 def _fail() -> None:
@@ -182,10 +185,101 @@ def test_a_counted_refusal_meets_a_transaction(
     lossy = TriggerStore(TRIGGERS, with_faults(dynamodb, faults))
     event = parse_event(s3_event())
 
-    lossy.add_receipt(new_receipt("t", event, bench.clock()).told("not_matched", "no"))
+    refused = new_receipt("t", event, bench.clock()).told("not_matched", "no")
+    lossy.add_refused([Refused(factories.trigger("t"), refused)])
 
-    assert lossy.counts_of("t") == {"not_matched": 1}
+    assert lossy.counts_of(factories.trigger("t")) == {"not_matched": 1}
     assert len(lossy.receipts("t", limit=10, outcome="not_matched")[0]) == 1
+
+
+class Counting:
+    """A client that counts its calls."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self._client = client
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("update_item", "put_item", "transact_write_items"):
+            self.calls[name] += 1
+        return getattr(self._client, name)
+
+
+def test_many_refusals_take_few_calls(bench: Bench) -> None:
+    """Of a batch: one for each trigger, and one for each hundred that are kept; each event is in its place."""
+    for number in range(30):
+        bench.put(f"t{number:02d}", prefix="in/" if number == 7 else f"elsewhere/{number}/")
+    client = Counting(bench.client)
+    arrivals = bench.arrivals(client)  # type: ignore[arg-type]
+    for number in range(10):
+        event = s3_event(f"in/{number}")
+        arrivals.handle(parse_event(event), event)
+    client.calls.clear()
+
+    arrivals.keep_refused()
+
+    assert client.calls == {"update_item": 29, "transact_write_items": 3}
+    for number in range(30):
+        name = f"t{number:02d}"
+        expected = {"started": 10} if number == 7 else {"not_matched": 10}
+        assert bench.counts_of(name) == expected
+        refused = [one.key for one in bench.receipts(name, outcome="not_matched")]
+        assert refused == ([] if number == 7 else [f"in/{one}" for one in reversed(range(10))])
+
+
+# ------------------------------------------------------------ triggers that cannot be read
+
+
+def test_a_trigger_that_cannot_be_read_hides_no_other(bench: Bench) -> None:
+    """It is known by what stands beside its body; whoever needs itself is told that it cannot be read, and why."""
+    before = bench.put("later", prefix="in/")
+    readable = bench.put("t")
+    spoil(bench.client, "later")
+
+    unread, other = bench.triggers.stored()
+
+    assert isinstance(unread, UnreadableTrigger)
+    assert (unread.name, unread.type, unread.pipeline) == ("later", "s3", before.definition.pipeline)
+    assert "colour" in unread.detail
+    assert bench.triggers.look("later") == unread
+    assert (other, *bench.triggers.triggers()) == (readable, readable)
+    assert bench.triggers.triggers_page(limit=1)[0] == (unread,)
+    for ask in (bench.triggers.find, bench.triggers.get):
+        with pytest.raises(UnreadableTriggerError, match="'later' cannot be read"):
+            ask("later")
+
+
+def test_an_event_waits_for_a_trigger_that_can_be_read_again(bench: Bench) -> None:
+    """Others start their runs meanwhile; when it is put anew, it starts its own, and the others are duplicates."""
+    bench.put("later", prefix="in/")
+    bench.put("t")
+    spoil(bench.client, "later")
+    for _ in range(2):
+        with pytest.raises(UnreadableTriggerError):
+            bench.handle(s3_event())
+    unread = bench.triggers.look("later")
+    assert unread is not None
+    assert numbers(bench.receipts("t")) == {"started": 1, "duplicate": 1}
+    assert numbers(bench.receipts("later")) == bench.triggers.counts_of(unread) == {"error": 2}
+
+    transact(bench.client, [bench.triggers.put_action(factories.trigger("later", prefix="in/"), unread)])
+
+    assert bench.outcomes(s3_event()) == ["started", "duplicate"]
+    assert bench.counts_of("later") == {"error": 2, "started": 1}
+
+
+@pytest.mark.parametrize("kept", [{}, {"body": "{"}, {"body": "[]", "updated": "then"}, {"body": '{"name": "t"}'}])
+def test_an_item_of_any_shape_can_be_replaced_and_deleted(bench: Bench, kept: dict[str, str]) -> None:
+    """Also one of which nothing is known."""
+    item = to_item({"collection": "triggers", "item": "t", **kept})
+    for repair in (True, False):
+        bench.client.put_item(TableName=TRIGGERS, Item=item)
+        unread = bench.triggers.look("t")
+        assert isinstance(unread, UnreadableTrigger)
+        assert unread.type is None
+        actions = [bench.triggers.put_action(factories.trigger("t"), unread)]
+        transact(bench.client, actions if repair else bench.triggers.delete_actions(unread))
+        assert bench.triggers.find("t") == (factories.trigger("t") if repair else None)
 
 
 # ------------------------------------------------------------ outcomes
@@ -212,7 +306,7 @@ def test_two_triggers_on_one_object_start_two_runs(bench: Bench) -> None:
     assert bench.outcomes(s3_event()) == ["duplicate", "duplicate"]
 
     assert sorted(str(run.trigger) for run in bench.heads()) == ["a", "b"]
-    assert bench.triggers.counts_of("c") == {}
+    assert bench.counts_of("c") == {}
 
 
 def test_each_writing_of_an_object_is_a_run_in_whatever_order_they_come(bench: Bench) -> None:
@@ -291,7 +385,7 @@ def test_what_cannot_be_is_rejected_with_the_reason(bench: Bench) -> None:
     for receipt, (values, detail) in zip(told, REJECTED, strict=True):
         assert detail in str(receipt.detail), values
         assert bench.receipts(receipt.trigger) == (receipt,)
-        assert bench.triggers.counts_of(receipt.trigger) == {"rejected": 1}
+        assert bench.counts_of(receipt.trigger) == {"rejected": 1}
     assert bench.heads() == []
 
 
@@ -309,7 +403,7 @@ def test_a_skipped_run_takes_no_place_under_the_limits(bench: Bench) -> None:
 
     assert bench.outcomes(s3_event("5")) == ["started"]
     assert bench.outcomes(s3_event("6")) == ["skipped_max_runs"]
-    assert bench.triggers.counts_of("arrivals") == {
+    assert bench.counts_of() == {
         "started": 2,
         "skipped_overlap": 3,
         "duplicate": 1,
@@ -332,7 +426,7 @@ def test_an_event_at_its_limit_is_a_duplicate_if_it_was_started(bench: Bench) ->
     assert bench.outcomes(s3_event("2")) == ["started"]
 
     assert bench.outcomes(s3_event("1")) == ["duplicate"]
-    assert bench.triggers.counts_of("arrivals")["started"] == 2
+    assert bench.counts_of()["started"] == 2
     detail = str(bench.receipts(outcome="skipped_cap")[0].detail)
     assert "1 runs" in detail
     assert "max_runs_per_hour" in detail
@@ -363,18 +457,22 @@ def test_a_disabled_trigger_tells_what_it_missed(bench: Bench) -> None:
 # ------------------------------------------------------------ lists
 
 
-def test_the_last_refused_are_kept_and_all_are_counted(bench: Bench) -> None:
-    """In a list of their own, newest first."""
-    event = parse_event(s3_event())
+@pytest.mark.parametrize("at_once", [1, 10, 1000])
+def test_the_last_refused_are_kept_and_all_are_counted(bench: Bench, at_once: int) -> None:
+    """In a list of their own, newest first, however many come in a batch."""
+    event, of = parse_event(s3_event()), factories.trigger("t")
     count = REFUSED_KEPT + 7
+    refused = []
     for number in range(count):
-        receipt = new_receipt("t", event, MOMENT + timedelta(seconds=number))
-        bench.triggers.add_receipt(receipt.told("not_matched", str(number)), f'{{"n":{number}}}')
+        receipt = new_receipt("t", event, MOMENT + timedelta(seconds=number)).told("not_matched", str(number))
+        refused.append(Refused(of, receipt, f'{{"n":{number}}}'))
+    for start in range(0, count, at_once):
+        bench.triggers.add_refused(refused[start : start + at_once])
 
-    refused = bench.receipts("t", outcome="not_matched")
-    assert [one.detail for one in refused] == [str(number) for number in reversed(range(7, count))]
+    kept = bench.receipts("t", outcome="not_matched")
+    assert [one.detail for one in kept] == [str(number) for number in reversed(range(7, count))]
     assert bench.receipts("t") == ()
-    assert bench.triggers.counts_of("t") == {"not_matched": count}
+    assert bench.triggers.counts_of(of) == {"not_matched": count}
     assert len(bench.triggers.receipts("t", limit=3, outcome="not_matched")[0]) == 3
     assert bench.triggers.recent_events("t", 2) == (f'{{"n":{count - 1}}}', f'{{"n":{count - 2}}}')
 
@@ -385,7 +483,7 @@ def keep(store: TriggerStore, number: int, outcome: Any, event: str | None = Non
         {"event_id": f"e{number}", "time": MOMENT, "bucket": {"name": "b"}, "object": {"key": f"k{number}"}}
     )
     receipt = new_receipt("t", arrival, MOMENT + timedelta(seconds=number)).told(outcome)
-    store.add_receipt(receipt, event)
+    store.add_receipt(receipt, event, of=factories.trigger("t"))
     return receipt
 
 
@@ -551,10 +649,10 @@ def test_a_receipt_is_kept_and_counted_once_for_one_id(bench: Bench) -> None:
     forgetful = TriggerStore(TRIGGERS, Forgetful(bench.client))  # type: ignore[arg-type]
 
     receipt = keep(forgetful, 1, "rejected")
-    forgetful.add_receipt(receipt.told("disabled"))
+    forgetful.add_receipt(receipt.told("disabled"), of=factories.trigger("t"))
 
     assert bench.receipts("t") == (receipt,)
-    assert bench.triggers.counts_of("t") == {"rejected": 1}
+    assert bench.triggers.counts_of(factories.trigger("t")) == {"rejected": 1}
 
 
 def test_what_is_not_refused_by_a_condition_is_raised(bench: Bench) -> None:
@@ -734,11 +832,13 @@ def test_a_secret_is_changed(bench: Bench) -> None:
     """On DynamoDB as in the tests without one; a lost answer is a change."""
     store = HookSecretStore("KeysTable", bench.client)
     forgetful = HookSecretStore("KeysTable", Forgetful(bench.client))  # type: ignore[arg-type]
+    stands = bench.triggers.standing_action(bench.put("t", type="webhook", signature={"scheme": "github"}))
     for name, by in (("first", store), ("second", forgetful)):
-        assert by.put("t", f"the {name} secret", MOMENT) == store.find("t")
-        assert by.put("t", f"the {name} secret", MOMENT + timedelta(hours=1)) == store.find("t")
+        for hours in (0, 1):
+            moment = MOMENT + timedelta(hours=hours)
+            assert by.put("t", f"the {name} secret", moment, standing=stands) == store.find("t")
 
-    standing = store.find("t")
-    assert standing is not None
-    assert standing.good_at(MOMENT) == ("the second secret", "the first secret")
-    assert standing.previous_valid_until == MOMENT + timedelta(days=1)
+    kept = store.find("t")
+    assert kept is not None
+    assert kept.good_at(MOMENT) == ("the second secret", "the first secret")
+    assert kept.previous_valid_until == MOMENT + timedelta(days=1)

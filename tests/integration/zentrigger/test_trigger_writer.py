@@ -11,16 +11,23 @@ from tests import factories
 from tests.factories import MOMENT, TRAINING, content, definition
 from tests.integration.zentrigger.bench import Clock, Forgetful, Interrupted, on_dynamodb_local
 from tests.integration.zentrigger.test_concurrency import at_once
-from tests.integration.zentrigger.trigger_bench import TRIGGERS, contents
+from tests.integration.zentrigger.trigger_bench import TRIGGERS, contents, spoil
 from tests.publishers import publish, publisher, trigger_writer
 from zentrigger.catalogue_store import CatalogueStore
-from zentrigger.errors import BusyError, InvalidRequestError, NotFoundError, TooLargeError, ZentriggerError
+from zentrigger.errors import (
+    BusyError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    TooLargeError,
+    ZentriggerError,
+)
 from zentrigger.events import parse_event
 from zentrigger.hook_secrets import HookSecretStore
-from zentrigger.items import transact
-from zentrigger.receipts import new_receipt
+from zentrigger.items import to_item, transact
+from zentrigger.receipts import Receipt, new_receipt
 from zentrigger.trigger_store import TriggerStore
-from zentrigger.trigger_writer import MAX_ACTIONS, TriggerChanges, TriggerWriter
+from zentrigger.trigger_writer import MAX_ACTIONS, MAX_TOGETHER_BYTES, TriggerChanges, TriggerWriter
 from zentrigger.triggers import Trigger, TriggerDefinition
 
 if TYPE_CHECKING:
@@ -87,7 +94,7 @@ def test_a_trigger_is_made_replaced_and_deleted(writer: TriggerWriter, store: Tr
 def test_the_same_again_writes_nothing(
     writer: TriggerWriter, dynamodb: "DynamoDBClient", clock: Clock, values: dict[str, Any]
 ) -> None:
-    """Also when it is put as it is shown, with its defaults and its keys in another order."""
+    """Also as it is shown, with its defaults and its keys in another order; but a schedule is to be looked at again."""
     wanted = definition(**values, parameters={"data_url": "a", "test_size": 0.5})
     (made,) = writer.put("t", wanted).changes
     before = contents(dynamodb)
@@ -96,8 +103,15 @@ def test_the_same_again_writes_nothing(
     assert made.after is not None
     shown = made.after.definition.model_dump(mode="json")
     reordered = dict(reversed(shown.items())) | {"parameters": {"test_size": 0.5, "data_url": "a"}}
+    store = TriggerStore(TRIGGERS, dynamodb)
     for same in (wanted, type(wanted).model_validate(reordered)):
-        assert changes(writer.put("t", same)) == {"t": "unchanged"}
+        done = writer.put("t", same)
+        assert changes(done) == {"t": "unchanged"}
+        assert done.scheduled == (("t",) if values == HOURLY else ())
+        for name in done.scheduled:
+            assert done.write in {note.write for note in store.pending_schedules(name)}
+            store.settled(name, done.write)
+        assert writer.apply({"t": same}, prune=True, dry_run=False).scheduled == ()
     assert contents(dynamodb) == before
 
 
@@ -142,28 +156,72 @@ def test_a_rate_keeps_its_place(writer: TriggerWriter, store: TriggerStore, cloc
 
 
 def test_the_secret_and_the_counts_go_with_the_trigger(
-    writer: TriggerWriter, store: TriggerStore, dynamodb: "DynamoDBClient"
+    writer: TriggerWriter, store: TriggerStore, dynamodb: "DynamoDBClient", clock: Clock
 ) -> None:
-    """One of its name has none, and starts to count anew; an edit changes neither, also one to another type."""
+    """One of its name has none, and counts anew; an edit changes neither, but one to another type ends the secret."""
     secrets = HookSecretStore("KeysTable", dynamodb)
     writer.put("hook", definition(**GITHUB, max_runs=1))
-    secrets.put("hook", "s" * 32, MOMENT)
+    secrets.put("hook", "s" * 32, MOMENT, standing=store.standing_action(store.get("hook")))
     event = parse_event(
         {"source": "zentrigger.schedule", "id": "i", "time": "2026-11-20T12:00:00Z", "detail": {"trigger": "hook"}}
     )
     receipt = new_receipt("hook", event, MOMENT)
     transact(dynamodb, list(store.booking(store.get("hook"), receipt, None)(factories.run())))
+    writer.put("hook", definition(**GITHUB, max_runs=2))
+    assert secrets.find("hook") is not None
     writer.put("hook", definition())
     writer.put("hook", definition(**GITHUB))
-    assert secrets.find("hook") is not None
-    assert store.counts_of("hook") == {"started": 1}
+    # Or who had it would be let in again, unseen.
+    assert secrets.find("hook") is None
+    secrets.put("hook", "s" * 32, MOMENT, standing=store.standing_action(store.get("hook")))
+    before = store.get("hook")
+    assert store.counts_of(before) == {"started": 1}
 
     writer.delete("hook")
 
     assert secrets.find("hook") is None
-    assert store.counts_of("hook") == {}
+    assert store.counts_of(before) == {}
+    clock.passes(seconds=1)
     writer.put("hook", definition(**GITHUB))
-    assert store.counts() == {}
+    assert store.counts_of(store.get("hook")) == {}
+    # One that was under way when it was deleted is none of the new one's.
+    transact(dynamodb, list(store.booking(before, receipt, None)(factories.run())))
+    assert store.counts_of(store.get("hook")) == {}
+    assert store.counts(store.stored()) == {}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_secret_is_given_to_the_trigger_that_was_looked_at(
+    writer: TriggerWriter, store: TriggerStore, dynamodb: "DynamoDBClient", clock: Clock, again: bool
+) -> None:
+    """One that is deleted in between leaves none to whoever makes another of its name."""
+    secrets = HookSecretStore("KeysTable", dynamodb)
+    writer.put("hook", definition(**GITHUB))
+    standing = store.standing_action(store.get("hook"))
+    writer.delete("hook")
+    clock.passes(seconds=1)
+    if again:
+        writer.put("hook", definition(**GITHUB))
+
+    with pytest.raises(ConflictError, match="no secret was written"):
+        secrets.put("hook", "s" * 32, MOMENT, standing=standing)
+
+    assert secrets.find("hook") is None
+
+
+@on_dynamodb_local
+def test_of_webhooks_that_become_another_type_fewer_are_written_together(
+    writer: TriggerWriter, store: TriggerStore
+) -> None:
+    """The secret of each goes with its type, which is a write of its own."""
+    hooks = {f"t{number:02d}": definition(**GITHUB) for number in range(50)}
+    writer.apply(hooks, prune=False, dry_run=False)
+
+    with pytest.raises(InvalidRequestError, match="101 writes"):
+        writer.apply(dict.fromkeys(hooks, definition()), prune=False, dry_run=False)
+    writer.apply(dict.fromkeys(list(hooks)[1:], definition()), prune=False, dry_run=False)
+
+    assert {trigger.definition.type for trigger in store.triggers()} == {"webhook", "s3"}
 
 
 WRONG: list[tuple[dict[str, Any], type[ZentriggerError], str]] = [
@@ -216,7 +274,8 @@ def test_triggers_are_made_as_they_are_wanted(
     done = writer.apply(wanted, prune=False, dry_run=False)
     assert changes(done) == expected
     assert [trigger.name for trigger in store.triggers()] == ["changes", "goes", "new", "stays"]
-    assert (done.scheduled, store.pending_schedules()) == (("changes",), (("changes", done.write),))
+    (note,) = store.pending_schedules()
+    assert (done.scheduled, note.trigger, note.write) == (("changes",), "changes", done.write)
     assert changes(writer.apply(wanted, prune=True, dry_run=False)) == dict.fromkeys(wanted, "unchanged") | {
         "goes": "delete"
     }
@@ -282,14 +341,22 @@ def test_so_many_are_written_together_as_a_transaction_takes(
 
 
 def test_what_is_too_large_together_is_refused(writer: TriggerWriter, dynamodb: "DynamoDBClient") -> None:
-    """A transaction has 4 MB."""
+    """A transaction has 4 MB; what is replaced by less, and what is deleted, counts as well. What stays does not."""
+    most = {f"t{number:02d}": definition(parameters={"data_url": "x" * 250_000}) for number in range(12)}
+    one_more = {"one-more": definition(parameters={"data_url": "x" * 250_000})}
+    with pytest.raises(InvalidRequestError, match="in parts") as caught:
+        writer.apply(most | one_more, prune=False, dry_run=True)
+    assert pointers(caught.value) == ["/triggers"]
+    writer.apply(most, prune=False, dry_run=False)
+    writer.apply(most | one_more, prune=False, dry_run=False)
     before = contents(dynamodb)
-    wanted = {f"t{number}": definition(parameters={"data_url": "x" * 250_000}) for number in range(20)}
+    small = dict.fromkeys([*most, *one_more], definition())
 
-    with pytest.raises(InvalidRequestError, match="in parts"):
-        writer.apply(wanted, prune=False, dry_run=False)
-
-    assert contents(dynamodb) == before
+    for wanted, prune in (({}, True), (small, False)):
+        with pytest.raises(InvalidRequestError, match=f"{MAX_TOGETHER_BYTES} at most: do it in parts"):
+            writer.apply(wanted, prune=prune, dry_run=False)
+        assert contents(dynamodb) == before
+    assert changes(writer.apply(most, prune=True, dry_run=False))["one-more"] == "delete"
 
 
 def test_nothing_wanted_is_nothing_done(writer: TriggerWriter, dynamodb: "DynamoDBClient") -> None:
@@ -297,6 +364,131 @@ def test_nothing_wanted_is_nothing_done(writer: TriggerWriter, dynamodb: "Dynamo
     before = contents(dynamodb)
     for prune in (False, True):
         assert writer.apply({}, prune=prune, dry_run=False).changes == ()
+    assert contents(dynamodb) == before
+
+
+# ------------------------------------------------------------ what was planned, and nothing else
+
+Act = Callable[[TriggerWriter], object]
+
+OTHERS: list[tuple[Act, set[bool]]] = [
+    (lambda other: other.put("unchanged", definition()), {True, False}),
+    # With prune, one that nobody was shown would be deleted.
+    (lambda other: other.put("new", definition(**GITHUB)), {False}),
+    (lambda other: other.put("goes", definition(prefix="edited/")), {False}),
+    (lambda other: other.put("changes", definition(prefix="edited/")), set()),
+    (lambda other: other.put("made", definition()), set()),
+    (lambda other: other.delete("goes"), {False}),
+    (lambda other: other.delete("changes"), set()),
+    (lambda other: other.put("unchanged", definition(prefix="edited/")), set()),
+    (lambda other: other.delete("unchanged"), set()),
+    # It is another trigger since, also if it says the same.
+    (lambda other: (other.delete("changes"), other.put("changes", definition())), set()),
+    # It is as it is wanted, so that nothing is done to it.
+    (lambda other: (other.delete("unchanged"), other.put("unchanged", definition())), {True, False}),
+]
+"""What others do; whether a plan with prune holds then, and one without."""
+
+WANTED = {"unchanged": definition(), "changes": definition(prefix="in/"), "made": definition(**GITHUB)}
+
+
+@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_was_planned_is_done_or_nothing(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", clock: Clock, case: tuple[Act, set[bool]], prune: bool
+) -> None:
+    """If others have made another thing of what would be done, nothing is written: it is to be looked at again."""
+    others, holds = case
+    for name in ("unchanged", "changes", "goes"):
+        writer.put(name, definition())
+    planned = writer.apply(WANTED, prune=prune, dry_run=True)
+    clock.passes(seconds=1)
+    others(writer)
+    clock.passes(seconds=1)
+    before = contents(dynamodb)
+
+    if prune in holds:
+        done = writer.apply(WANTED, prune=prune, dry_run=False, plan=planned.plan)
+        assert changes(done) == changes(planned)
+        return
+    for dry_run in (True, False):
+        with pytest.raises(ConflictError, match="Nothing was written") as caught:
+            writer.apply(WANTED, prune=prune, dry_run=dry_run, plan=planned.plan)
+        assert [problem.pointer for problem in caught.value.problems] == ["/plan"]
+    assert contents(dynamodb) == before
+    again = writer.apply(WANTED, prune=prune, dry_run=True)
+    assert writer.apply(WANTED, prune=prune, dry_run=False, plan=again.plan).plan == again.plan
+
+
+def test_a_plan_is_of_what_is_wanted(writer: TriggerWriter, dynamodb: "DynamoDBClient") -> None:
+    """Who plans one thing and sends another is refused, also if it is of the same names; so is what is no plan."""
+    writer.put("t", definition())
+    plan = writer.apply({"t": definition(max_runs=1)}, prune=False, dry_run=True).plan
+    before = contents(dynamodb)
+    for wanted, said in (({"t": definition(max_runs=2)}, plan), ({"t": definition(max_runs=1)}, "ü")):
+        with pytest.raises(ConflictError):
+            writer.apply(wanted, prune=False, dry_run=False, plan=said)
+    assert contents(dynamodb) == before
+
+
+def test_a_plan_holds_at_the_write(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", store: TriggerStore, clock: Clock
+) -> None:
+    """What others change after it was looked at makes the write fail, and is seen then; what they make stays."""
+    for name in ("unchanged", "changes", "goes"):
+        writer.put(name, definition())
+    clock.passes(seconds=1)
+    plan = writer.apply(WANTED, prune=True, dry_run=True).plan
+
+    def interrupted(act: Act) -> TriggerWriter:
+        slow = Interrupted(dynamodb, "transact_write_items", 1, partial(act, writer))
+        return trigger_writer(slow, clock=clock)  # type: ignore[arg-type]
+
+    overtaken = interrupted(lambda other: other.put("goes", definition(max_runs=7)))
+    with pytest.raises(ConflictError):
+        overtaken.apply(WANTED, prune=True, dry_run=False, plan=plan)
+    assert store.get("goes").definition.max_runs == 7
+    assert store.find("made") is None
+
+    only = {"unchanged": definition()}
+    plan = writer.apply(only, prune=True, dry_run=True).plan
+    interrupted(lambda other: other.put("new", definition())).apply(only, prune=True, dry_run=False, plan=plan)
+    assert [trigger.name for trigger in store.triggers()] == ["new", "unchanged"]
+
+
+def test_a_plan_is_of_triggers_that_cannot_be_read_too(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", store: TriggerStore, clock: Clock
+) -> None:
+    """When one was written stands beside what cannot be read of it: one that was written since is another."""
+    wanted = {"t": definition(prefix="in/")}
+    writer.put("t", definition())
+    spoil(dynamodb, "t")
+    first = writer.apply(wanted, prune=False, dry_run=True).plan
+    assert writer.apply(wanted, prune=False, dry_run=True).plan == first
+    clock.passes(seconds=1)
+    writer.put("t", definition())
+    spoil(dynamodb, "t")
+
+    with pytest.raises(ConflictError):
+        writer.apply(wanted, prune=False, dry_run=False, plan=first)
+    second = writer.apply(wanted, prune=False, dry_run=True).plan
+    assert changes(writer.apply(wanted, prune=False, dry_run=False, plan=second)) == {"t": "update"}
+    assert store.get("t").definition == wanted["t"]
+
+
+def test_a_plan_that_was_done_may_be_sent_again(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", clock: Clock
+) -> None:
+    """An answer is lost, of DynamoDB or of this: all is as it was wanted, and nothing is done."""
+    writer.put("goes", definition())
+    plan = writer.apply(WANTED, prune=True, dry_run=True).plan
+    forgetful = trigger_writer(Forgetful(dynamodb), clock=clock)  # type: ignore[arg-type]
+    assert forgetful.apply(WANTED, prune=True, dry_run=False, plan=plan).plan == plan
+    before = contents(dynamodb)
+
+    done = writer.apply(WANTED, prune=True, dry_run=False, plan=plan)
+
+    assert set(changes(done).values()) == {"unchanged"}
     assert contents(dynamodb) == before
 
 
@@ -325,7 +517,7 @@ def test_a_lost_answer_is_a_write(
     done = act(trigger_writer(Forgetful(dynamodb), clock=clock))  # type: ignore[arg-type]
 
     assert all(store.find(change.name) == change.after for change in done.changes)
-    assert {write for _, write in store.pending_schedules()} <= {done.write}
+    assert {note.write for note in store.pending_schedules()} <= {done.write}
     assert {change.change for change in done.changes} <= {"create", "update", "delete"}
 
 
@@ -339,7 +531,7 @@ def test_a_write_that_others_overtook_is_decided_again(
 
     (change,) = trigger_writer(slow, clock=clock).put("t", definition(prefix="third/")).changes  # type: ignore[arg-type]
 
-    assert change.before is not None
+    assert isinstance(change.before, Trigger)
     assert [getattr(side.definition, "prefix", None) for side in (change.before, store.get("t"))] == [
         "second/",
         "third/",
@@ -435,13 +627,15 @@ def test_writers_of_one_trigger_at_once(dynamodb: "DynamoDBClient", store: Trigg
 
     line = {change.after.updated_at: change for one in done for change in one.changes if change.after}
     ordered: list[Trigger | None] = [None]
-    following = {change.before.updated_at if change.before else None: change for change in line.values()}
+    following = {
+        change.before.updated_at if isinstance(change.before, Trigger) else None: change for change in line.values()
+    }
     while (last := ordered[-1].updated_at if ordered[-1] else None) in following:
         ordered.append(following[last].after)
     assert len(ordered) == len(done) + 1
     assert ordered[-1] == store.get("t")
     assert len({trigger.created_at for trigger in ordered if trigger}) == 1
-    assert {write for _, write in store.pending_schedules()} == {one.write for one in done}
+    assert {note.write for note in store.pending_schedules()} == {one.write for one in done}
 
 
 @on_dynamodb_local
@@ -540,3 +734,137 @@ def test_a_trigger_holds_a_publication_off(dynamodb: "DynamoDBClient") -> None:
     head = CatalogueStore("CatalogueTable", dynamodb).head(TRAINING.pipeline)
     assert head is not None
     assert head.pipeline.newest == 1
+
+
+# ------------------------------------------------------------ triggers that cannot be read, and too many
+
+
+def test_a_trigger_that_cannot_be_read_is_replaced(
+    writer: TriggerWriter, store: TriggerStore, dynamodb: "DynamoDBClient", clock: Clock
+) -> None:
+    """It keeps when it was made, and with that its counts; another is written as ever, and one that is wrong is not."""
+    writer.put("t", definition(**HOURLY))
+    spoil(dynamodb, "t")
+    clock.passes(hours=1)
+    unread = store.look("t")
+    assert changes(writer.put("other", definition())) == {"other": "create"}
+    before = contents(dynamodb)
+    with pytest.raises(InvalidRequestError):
+        writer.put("t", definition(parameters={"rows": 1}))
+    assert contents(dynamodb) == before
+
+    done = writer.put("t", definition(prefix="in/"))
+
+    (change,) = done.changes
+    assert (change.change, change.before, change.after) == ("update", unread, store.get("t"))
+    assert (store.get("t").created_at, store.get("t").updated_at) == (MOMENT, clock.moment)
+    # It may have had a schedule.
+    assert "t" in done.scheduled
+
+
+@pytest.mark.parametrize(
+    "act", [lambda writer: writer.delete("hook"), lambda writer: writer.apply({}, prune=True, dry_run=False)]
+)
+def test_a_trigger_that_cannot_be_read_is_deleted(
+    writer: TriggerWriter,
+    store: TriggerStore,
+    dynamodb: "DynamoDBClient",
+    act: Callable[[TriggerWriter], TriggerChanges],
+) -> None:
+    """With its secret and its counts; also by pruning, which shows it before."""
+    secrets = HookSecretStore("KeysTable", dynamodb)
+    writer.put("hook", definition(**GITHUB))
+    secrets.put("hook", "s" * 32, MOMENT, standing=store.standing_action(store.get("hook")))
+    store.add_receipt(receipt_of("hook"), of=store.get("hook"))
+    spoil(dynamodb, "hook")
+    unread = store.look("hook")
+    assert unread is not None
+    assert store.counts_of(unread) == {"duplicate": 1}
+    assert changes(writer.apply({}, prune=True, dry_run=True)) == {"hook": "delete"}
+
+    (change,) = act(writer).changes
+
+    assert (change.change, change.before, change.after) == ("delete", unread, None)
+    assert (store.look("hook"), secrets.find("hook"), store.counts_of(unread)) == (None, None, {})
+    with pytest.raises(NotFoundError):
+        writer.delete("hook")
+
+
+def receipt_of(name: str) -> Receipt:
+    """Make the receipt of a firing."""
+    firing = {"source": "zentrigger.schedule", "id": "i", "time": "2026-11-20T12:00:00Z", "detail": {"trigger": name}}
+    return new_receipt(name, parse_event(firing), MOMENT).told("duplicate")
+
+
+def test_one_that_is_replaced_while_it_cannot_be_read_is_looked_at_again(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", store: TriggerStore, clock: Clock
+) -> None:
+    """Nobody's write is replaced unseen, readable or not."""
+    writer.put("t", definition())
+    spoil(dynamodb, "t")
+    clock.passes(seconds=1)
+    slow = Interrupted(dynamodb, "transact_write_items", 1, lambda: writer.put("t", definition(prefix="first/")))
+
+    (change,) = trigger_writer(slow, clock=clock).put("t", definition(prefix="second/")).changes  # type: ignore[arg-type]
+
+    assert isinstance(change.before, Trigger)
+    assert getattr(change.before.definition, "prefix", None) == "first/"
+    assert store.get("t") == change.after
+
+
+@pytest.mark.parametrize("pipeline", [TRAINING.pipeline, None])
+def test_a_publication_does_not_pass_over_a_trigger_that_cannot_be_read(
+    writer: TriggerWriter, dynamodb: "DynamoDBClient", pipeline: str | None
+) -> None:
+    """It is refused unless breaking is allowed; so is deleting a snapshot that it may run. Other pipelines go on."""
+    writer.put("t", definition())
+    spoil(dynamodb, "t")
+    if pipeline is None:
+        dynamodb.update_item(
+            TableName=TRIGGERS,
+            Key=to_item({"collection": "triggers", "item": "t"}),
+            UpdateExpression="REMOVE pipeline",
+        )
+    newer = content(zenml_version="0.98.1")
+
+    with pytest.raises(ConflictError, match="would break 1 trigger: t") as caught:
+        publish(dynamodb, newer)
+
+    (problem,) = [problem for problem in caught.value.problems if problem.pointer == "/triggers/t"]
+    assert "cannot be read" in problem.detail
+    assert publish(dynamodb, newer, allow_breaking=True).broken_triggers == ("t",)
+    with pytest.raises(ConflictError) as deleted:
+        publisher(dynamodb).delete(f"{TRAINING.pipeline}:1", "tests")
+    assert [one.pointer for one in deleted.value.problems] == ["/triggers/t"]
+    if pipeline is not None:
+        assert publish(dynamodb, content(pipeline="other")).broken_triggers == ()
+
+
+def test_there_are_so_many_triggers_at_most(
+    writer: TriggerWriter, store: TriggerStore, dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they can be read or not. What replaces others is no more; and one too many can be deleted."""
+    monkeypatch.setattr("zentrigger.trigger_writer.MAX_TRIGGERS", 3)
+    names = ("a", "b", "c")
+    writer.apply(dict.fromkeys(names, definition()), prune=False, dry_run=False)
+    spoil(dynamodb, "c")
+    before = contents(dynamodb)
+    with pytest.raises(InvalidRequestError, match="4 triggers, of 3 at most") as caught:
+        writer.put("d", definition())
+    assert pointers(caught.value) == [""]
+    with pytest.raises(InvalidRequestError, match="4 triggers, of 3 at most") as caught:
+        writer.apply({"d": definition()}, prune=False, dry_run=True)
+    assert pointers(caught.value) == ["/triggers"]
+    assert contents(dynamodb) == before
+
+    writer.put("a", definition(prefix="in/"))
+    assert changes(writer.apply(dict.fromkeys("abd", definition()), prune=True, dry_run=False))["d"] == "create"
+    monkeypatch.setattr("zentrigger.trigger_writer.MAX_TRIGGERS", 1)
+    writer.put("a", definition(prefix="out/"))
+    assert changes(writer.apply({"e": definition()}, prune=True, dry_run=False)) == {
+        "a": "delete",
+        "b": "delete",
+        "d": "delete",
+        "e": "create",
+    }
+    assert [trigger.name for trigger in store.triggers()] == ["e"]

@@ -15,7 +15,7 @@ from zentrigger.capacity import Limits
 from zentrigger.catalogue import Snapshot
 from zentrigger.errors import NotFoundError
 from zentrigger.events import parse_event
-from zentrigger.items import from_item, transact
+from zentrigger.items import from_item, to_item, transact
 from zentrigger.launches import Network, Started
 from zentrigger.receipts import Receipt
 from zentrigger.runs import Report, Run, RunStatus, Verdict
@@ -128,9 +128,16 @@ class Bench:
         return self.published[pipeline]
 
     def handle(self, event: dict[str, Any], client: "DynamoDBClient | None" = None) -> list[Receipt]:
-        """Handle an event as it comes from the queue."""
+        """Handle an event as it comes from the queue, in a batch of its own."""
         raw = json.loads(json.dumps(event))
-        return self.arrivals(client).handle(parse_event(raw), raw)
+        arrivals = self.arrivals(client)
+        receipts = arrivals.handle(parse_event(raw), raw)
+        arrivals.keep_refused()
+        return receipts
+
+    def counts_of(self, name: str = "arrivals") -> dict[str, int]:
+        """Give how many events of a trigger had each outcome."""
+        return self.triggers.counts_of(self.triggers.get(name))
 
     def outcomes(self, event: dict[str, Any]) -> list[str]:
         """Handle an event, and give its outcome at each trigger."""
@@ -156,6 +163,15 @@ class Bench:
         ended = self.runs.end(standing, status, None, None)
         assert ended is not None
         return ended
+
+
+def spoil(client: "DynamoDBClient", name: str) -> None:
+    """Have a trigger say something that only a later version understands."""
+    key = to_item({"collection": "triggers", "item": name})
+    item = from_item(client.get_item(TableName=TRIGGERS, Key=key)["Item"])
+    body = json.loads(item["body"])
+    body["definition"]["colour"] = "red"
+    client.put_item(TableName=TRIGGERS, Item=to_item({**item, "body": json.dumps(body)}))
 
 
 def contents(client: "DynamoDBClient") -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from zentrigger_client.api import Unreachable, ZentriggerError
 
 DEFINITION = {"type": "s3", "pipeline": "p"}
 TRIGGERS = {"a": DEFINITION}
+PLAN = "5ca1ab1e"
 
 
 class Terminal(io.StringIO):
@@ -32,14 +33,15 @@ def file(tmp_path: Path) -> str:
 
 
 def answer(*kinds: str, written: bool = False) -> dict[str, Any]:
-    """Give the API's answer: one change of each of these kinds."""
-    sides = {"create": (None, DEFINITION), "delete": (DEFINITION, None)}
-    changes = [
-        {"name": f"t{number}", "change": kind, "before": before, "after": after}
-        for number, kind in enumerate(kinds)
-        for before, after in [sides.get(kind, (DEFINITION, DEFINITION))]
-    ]
-    return {"written": written, "changes": changes}
+    """Give the API's answer: a change of each of these kinds; until they are written, with definitions and a plan."""
+    sides = {"create": (None, DEFINITION), "update": (DEFINITION, DEFINITION), "delete": (DEFINITION, None)}
+    changes: list[dict[str, Any]] = []
+    for number, kind in enumerate(kinds):
+        change: dict[str, Any] = {"name": f"t{number}", "change": kind, **DEFINITION}
+        if not written and kind in sides:
+            change |= dict(zip(("before", "after"), sides[kind], strict=True))
+        changes.append(change)
+    return {"written": written, "changes": changes, **({} if written else {"plan": PLAN})}
 
 
 def asked(client: FakeClient) -> list[bool]:
@@ -71,6 +73,8 @@ def test_status_and_calls(
     assert asked(client) == calls
     assert [args for _, args, _ in client.calls] == [(TRIGGERS,)] * len(calls)
     assert {kwargs["prune"] for _, _, kwargs in client.calls} == {"--prune" in options}
+    # What is done is what was shown, or nothing.
+    assert [kwargs.get("plan") for _, _, kwargs in client.calls] == [None, PLAN][: len(calls)]
 
 
 @pytest.mark.parametrize("typed", ["y\n", "Yes\n", "\n", "n\n", "yesterday\n", ""])
@@ -145,14 +149,32 @@ def test_json_is_the_answer_alone(client: FakeClient, file: str, capsys: pytest.
     assert "+ t0 (s3, p)" in captured.err
 
 
-def test_says_if_something_else_was_applied_than_shown(
-    client: FakeClient, file: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_says_if_the_triggers_are_not_as_they_were_shown(
+    client: FakeClient, file: str, capsys: pytest.CaptureFixture[str], form: list[str]
 ) -> None:
-    """Somebody else was at it between the two calls."""
-    client.answers["put_triggers"] = [answer("create"), answer("unchanged", written=True)]
-    assert cli.main(["apply", file], ENVIRONMENT) == 0
-    out = capsys.readouterr().out
-    assert "The triggers changed in the meantime. What was applied:\n0 to create, 0 to change" in out
+    """Somebody else was at it between the two calls: nothing is applied, and what is new is to be looked at first."""
+    detail = "It would do something else now."
+    problem = {"title": "Not now", "detail": detail, "errors": [{"pointer": "/plan", "detail": detail}]}
+    refused = ZentriggerError("Not now", detail=detail, status=409, errors=problem["errors"], problem=problem)  # type: ignore[arg-type]
+    client.answers["put_triggers"] = [answer("create"), refused]
+    assert cli.main(["apply", file, *form], ENVIRONMENT) == 1
+    captured = capsys.readouterr()
+    assert "Applied." not in captured.out
+    if form:
+        assert json.loads(captured.out) == problem
+    else:
+        assert captured.err == (
+            "The triggers have changed since they were read, so nothing was applied. Run apply again to see what is"
+            " new.\n"
+        )
+
+
+def test_another_conflict_is_shown_as_it_is(client: FakeClient, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only that of the plan is mended by running the command again."""
+    client.answers["put_triggers"] = [answer("create"), ZentriggerError("There are too many", status=409)]
+    assert cli.main(["apply", file], ENVIRONMENT) == 1
+    assert capsys.readouterr().err == "There are too many\n"
 
 
 def test_what_the_api_refuses_is_shown_by_trigger(

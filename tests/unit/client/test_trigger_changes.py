@@ -11,7 +11,8 @@ S3: dict[str, Any] = {"type": "s3", "pipeline": "training", "snapshot": None, "p
 
 def change(name: str, kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, Any]:
     """Give a change as the API shows it."""
-    return {"name": name, "change": kind, "before": before, "after": after}
+    target = {name: (after or before or {}).get(name) for name in ("type", "pipeline")}
+    return {"name": name, "change": kind, **target, "before": before, "after": after}
 
 
 CHANGES = [
@@ -42,6 +43,30 @@ def test_shows_each_change_by_name_and_counts_them_all() -> None:
     ]
     assert [one["name"] for one in changed(CHANGES)] == ["old", "arrivals", "new"]
     assert deleted(CHANGES) == ["old"]
+
+
+def test_what_the_api_does_not_show_is_said() -> None:
+    """Definitions that are too large together, and one that stands and cannot be read: the name, and what is known."""
+    bare: list[dict[str, Any]] = [
+        {"name": "a", "change": "create", "type": "s3", "pipeline": "training"},
+        {"name": "b", "change": "update", "type": "s3", "pipeline": "training"},
+        {"name": "c", "change": "update", "type": "s3", "pipeline": "training", "after": S3},
+        {"name": "d", "change": "delete", "type": None, "pipeline": None, "after": None},
+    ]
+    assert diff(bare, {"a": S3}).splitlines() == [
+        "+ a (s3, training)",
+        "    (too large to be shown)",
+        "",
+        "~ b (s3, training)",
+        "    (too large to be shown)",
+        "",
+        "~ c (s3, training)",
+        "    (what stands cannot be read)",
+        "",
+        "- d (?, ?)",
+        "",
+        "1 to create, 2 to change, 1 to delete, 0 unchanged.",
+    ]
 
 
 @pytest.mark.parametrize(

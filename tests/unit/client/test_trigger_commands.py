@@ -36,7 +36,7 @@ HOOK = {"name": "hook", "definition": {"type": "webhook", "pipeline": "p", "enab
 @pytest.mark.parametrize(
     ("arguments", "call"),
     [
-        (["list"], ("triggers", (), {"cursor": None})),
+        (["list"], ("triggers", (), {"limit": 100, "cursor": None})),
         (["show", "t"], ("trigger", ("t",), {})),
         (["delete", "t"], ("delete_trigger", ("t",), {})),
         (["receipts", "t"], ("receipts", ("t",), {"outcome": None, "limit": None, "cursor": None})),
@@ -63,6 +63,16 @@ def test_each_command_is_one_call(
     client.answers |= {"trigger": SCHEDULE, "delete_trigger": None, "set_trigger_secret": {"name": "t"}}
     assert cli.main([group, *arguments], ENVIRONMENT) == 0
     assert client.calls == [call]
+
+
+def test_a_refused_schedule_is_shown_with_its_reason(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """In AWS's words; the list names it only."""
+    refused = SCHEDULE | {"schedule_state": "refused", "schedule_problem": "You have too many schedules."}
+    client.answers = {"trigger": refused, "triggers": {"items": [refused], "next": None}}
+    assert cli.main(["trigger", "show", "nightly"], ENVIRONMENT) == 0
+    assert "refused: You have too many schedules." in capsys.readouterr().out
+    assert cli.main(["trigger", "list"], ENVIRONMENT) == 0
+    assert "2026-11-21T05:00:00Z, schedule refused" in capsys.readouterr().out
 
 
 def test_lists_all_triggers(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +200,13 @@ def test_tells_what_a_trigger_would_do(
     assert lines[1:] == expected
 
 
+def test_a_request_that_is_not_shown_is_told(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """The API leaves out what is too large together; that there is one, the outcome says."""
+    client.answers["test_trigger"] = {"items": [{name: TESTED[name] for name in TESTED if name != "request"}]}
+    assert cli.main(["trigger", "test", "t"], ENVIRONMENT) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "request: too large to be shown with the others"
+
+
 def test_tests_with_an_event_of_a_file(client: FakeClient, tmp_path: Path) -> None:
     """YAML or JSON; what is no mapping is wrong usage."""
     client.answers["test_trigger"] = {"items": []}
@@ -264,6 +281,32 @@ def test_no_argument_is_a_secret(client: FakeClient, capsys: pytest.CaptureFixtu
     assert "--secret-file" in captured.err
     assert SECRET not in captured.out + captured.err
     assert client.calls == []
+
+
+def test_triggers_that_the_api_cannot_read_are_told_apart(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each page. A file without them is no file of all triggers: status 1, for to apply it would delete them."""
+    pages = [
+        {"items": [], "next": "c", "unreadable": [{"name": "a", "type": None, "detail": "'a' cannot be read."}]},
+        {"items": [HOOK], "next": None, "unreadable": [{"name": "z", "type": "s3", "detail": "'z' cannot be read."}]},
+    ]
+    client.answers["triggers"] = [*pages, *pages, *pages]
+    assert cli.main(["trigger", "list"], ENVIRONMENT) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "hook     webhook  p       no",
+        "'a' cannot be read.",
+        "'z' cannot be read.",
+    ]
+    assert cli.main(["trigger", "list", "--json"], ENVIRONMENT) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["unreadable"]] == ["a", "z"]
+    assert cli.main(["trigger", "export"], ENVIRONMENT) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1:3] == ["triggers:", "  hook:"]
+    assert captured.err.splitlines() == [
+        "a is not in it: 'a' cannot be read.",
+        "z is not in it: 'z' cannot be read.",
+    ]
 
 
 def test_exports_all_triggers(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,10 +22,11 @@ from zentrigger.pointers import Rewrite
 from zentrigger.receipts import Unmatched, new_receipt
 from zentrigger.runs import RunStatus
 from zentrigger.task_definitions import TaskDefinitions
-from zentrigger.trigger_store import TriggerStore
+from zentrigger.trigger_store import PendingSchedule, Refused, TriggerStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
 class Recorder:
@@ -99,8 +100,8 @@ def booked(client: "DynamoDBClient") -> None:
     trigger = factories.trigger("t", type="schedule")
     firing = ScheduleFired(event_id="e", time=factories.MOMENT, trigger="t")
     receipt = new_receipt("t", firing, factories.MOMENT)
-    store.add_receipt(receipt.told("duplicate"))
-    store.add_receipt(receipt.told("not_matched"))
+    store.add_receipt(receipt.told("duplicate"), of=trigger)
+    store.add_refused([Refused(trigger, receipt.told("not_matched"))])
     store.add_unmatched(Unmatched(event_id="e", at=factories.MOMENT, type="s3", bucket="b", key="k"))
     actions = [*store.booking(trigger, receipt, None)(starting()), store.put_action(trigger, None)]
     transact(client, [*actions, store.pending_action("t", "w"), *store.delete_actions(trigger)])
@@ -109,7 +110,8 @@ def booked(client: "DynamoDBClient") -> None:
 def hook_secret(client: "DynamoDBClient") -> None:
     """Give a webhook trigger a secret, and delete it with its trigger."""
     store = HookSecretStore("KeysTable", client)
-    store.put("t", "a secret", factories.MOMENT)
+    standing = {"ConditionCheck": {"TableName": "KeysTable", "Key": {"collection": {}, "item": {}}}}
+    store.put("t", "a secret", factories.MOMENT, standing=cast("TransactWriteItemTypeDef", standing))
     transact(client, [store.delete_action("t")])
 
 
@@ -148,14 +150,33 @@ USES: dict[str, tuple[str, Callable[["DynamoDBClient"], object]]] = {
         lambda client: TriggerStore("TriggersTable", client).receipts("t", limit=1, outcome="not_matched"),
     ),
     "recent events": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).recent_events("t", 1)),
-    "counts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).counts()),
-    "counts of a trigger": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).counts_of("t")),
+    "counts": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).counts([])),
+    "counts of a trigger": (
+        "TriggersTable",
+        lambda client: TriggerStore("TriggersTable", client).counts_of(factories.trigger("t")),
+    ),
     "runs of an hour": (
         "TriggersTable",
         lambda client: TriggerStore("TriggersTable", client).started_in_hour("t", factories.MOMENT),
     ),
     "unmatched events": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).unmatched(limit=1)),
     "pending schedules": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).pending_schedules()),
+    "pending schedules of a trigger": (
+        "TriggersTable",
+        lambda client: TriggerStore("TriggersTable", client).pending_schedules("t"),
+    ),
+    "a refused schedule": (
+        "TriggersTable",
+        lambda client: TriggerStore("TriggersTable", client).keep_refusal(
+            PendingSchedule("t", "w", factories.MOMENT), "no", factories.MOMENT
+        ),
+    ),
+    "a trigger that is held": (
+        "TriggersTable",
+        lambda client: transact(
+            client, [TriggerStore("TriggersTable", client).standing_action(factories.trigger("t"))]
+        ),
+    ),
     "a schedule that is set": ("TriggersTable", lambda client: TriggerStore("TriggersTable", client).settled("t", "w")),
     "writing and deleting triggers": ("TriggersTable", booked),
     "a hook's secret": ("KeysTable", hook_secret),

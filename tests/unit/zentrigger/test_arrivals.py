@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.factories import MOMENT, run, run_input, trigger
-from zentrigger.arrivals import Arrivals, Occurrence, Refusal, Wanted, consider
+from zentrigger.arrivals import Arrivals, Occurrence, OutOfTimeError, Refusal, Wanted, consider
 from zentrigger.capacity import Concurrency
 from zentrigger.errors import (
     BusyError,
@@ -25,7 +25,8 @@ from zentrigger.run_requests import RunRequest
 from zentrigger.run_store import Along, AlongRefusedError, Creation, nothing_along
 from zentrigger.runs import RunRecord, Source
 from zentrigger.submit import run_id_for_event
-from zentrigger.triggers import Trigger
+from zentrigger.trigger_store import Refused
+from zentrigger.triggers import StoredTrigger, Trigger, UnreadableTrigger, UnreadableTriggerError
 
 EVENT = S3Arrival.model_validate(
     {"event_id": "e", "time": MOMENT, "bucket": {"name": "data"}, "object": {"key": "k", "size": 7, "sequencer": "1"}}
@@ -36,15 +37,17 @@ HOOK: dict[str, Any] = {"type": "webhook", "signature": {"scheme": "github"}}
 class Store:
     """Triggers, and what was kept; every receipt that was written on its own, and all that was booked with a run."""
 
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
+    def __init__(self, triggers: Sequence[StoredTrigger]) -> None:
         self._triggers = tuple(triggers)
+        self.refused: list[Refused] = []
+        self.counted: list[str | None] = []
         self.receipts: list[Receipt] = []
         self.events: list[str | None] = []
         self.booked: list[Receipt] = []
         self.unmatched: list[Unmatched] = []
         self.broken = False
 
-    def triggers(self) -> tuple[Trigger, ...]:
+    def stored(self) -> tuple[StoredTrigger, ...]:
         return self._triggers
 
     def booking(self, trigger: Trigger, receipt: Receipt, event: str | None) -> Along:
@@ -53,11 +56,16 @@ class Store:
         self.events.append(event)
         return nothing_along
 
-    def add_receipt(self, receipt: Receipt, event: str | None = None) -> None:
+    def add_receipt(self, receipt: Receipt, event: str | None = None, *, of: StoredTrigger | None) -> None:
         if self.broken:
             raise ConnectionError("no table")
+        assert receipt.outcome != "not_matched"
         self.receipts.append(receipt)
         self.events.append(event)
+        self.counted.append(of.name if of else None)
+
+    def add_refused(self, refused: Sequence[Refused]) -> None:
+        self.refused += refused
 
     def add_unmatched(self, event: Unmatched) -> None:
         self.unmatched.append(event)
@@ -86,7 +94,7 @@ class Submits:
 class Bench:
     """Arrivals between doubles."""
 
-    def __init__(self, *triggers: Trigger, answers: dict[str, Any] | None = None, upstream: Any = None) -> None:
+    def __init__(self, *triggers: StoredTrigger, answers: dict[str, Any] | None = None, upstream: Any = None) -> None:
         self.store, self.submits = Store(triggers), Submits(answers or {})
         self.arrivals = Arrivals(
             triggers=self.store, submitter=self.submits, record_of=lambda _: upstream, clock=lambda: MOMENT
@@ -383,7 +391,9 @@ def test_an_event_that_matched_nothing_is_kept_with_the_reasons() -> None:
     assert (kept.event_id, kept.bucket, kept.key, kept.at) == ("e", "data", "k", MOMENT)
     assert [reason.trigger for reason in kept.reasons] == [f"t{number:02d}" for number in range(20)]
     assert "'x'" in kept.reasons[0].why
-    assert len(bench.store.receipts) == 25
+    assert (bench.store.receipts, bench.store.refused) == ([], [])
+    bench.arrivals.keep_refused()
+    assert [one.receipt.trigger for one in bench.store.refused] == [f"t{number:02d}" for number in range(25)]
 
     for answer in (NotFoundError("no"), AlongRefusedError((1,)), BusyError("later")):
         matched = Bench(*refusing, trigger("z"), answers={"z": answer})
@@ -438,3 +448,157 @@ def test_the_log_has_no_detail(caplog: pytest.LogCaptureFixture) -> None:
 
     assert "hunter2" in str(receipt.detail)
     assert all("hunter2" not in repr(record.__dict__) for record in caplog.records)
+
+
+# ------------------------------------------------------------ triggers that cannot be read
+
+
+def unreadable(name: str = "later", kind: str | None = "s3") -> UnreadableTrigger:
+    """Make a trigger that a later version wrote."""
+    return UnreadableTrigger(name=name, detail="definition.s3.colour: extra_forbidden", type=kind)
+
+
+def test_a_trigger_that_cannot_be_read_stops_no_other() -> None:
+    """They have their turn; then the event goes back, for it may have waited for it, and says so in a receipt."""
+    bench = Bench(unreadable(), trigger("t"), trigger("u", prefix="x"))
+
+    with pytest.raises(UnreadableTriggerError, match="colour"):
+        bench.arrivals.handle(EVENT, {"id": "e"})
+
+    assert [source.trigger for _, source, _ in bench.submits.asked] == ["t"]
+    (receipt,) = bench.store.receipts
+    assert (receipt.trigger, receipt.outcome) == ("later", "error")
+    assert "tried again" in str(receipt.detail)
+    assert "cannot be read" in str(receipt.detail)
+    assert bench.store.counted == ["later"]
+    assert bench.store.unmatched == []
+
+
+ENDED = RunEnded(event_id="x", time=MOMENT, run_id="r1")
+FIRED = ScheduleFired(event_id="f", time=MOMENT, trigger="t")
+CALLED = WebhookReceived(event_id="c", time=MOMENT, trigger="t", receipt_id="told")
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"), [(EVENT, "s3"), (FIRED, "schedule"), (CALLED, "webhook"), (ENDED, "run")], ids=str
+)
+def test_what_one_that_cannot_be_read_may_wait_for(event: TriggerEvent, kind: str) -> None:
+    """Events of its type, or any where that is not known; firings and calls name their trigger."""
+    upstream = RunRecord(run=run(run_id="r1", status="succeeded"), input=run_input())
+
+    def comes_again(of: UnreadableTrigger) -> bool:
+        try:
+            Bench(of, upstream=upstream).arrivals.handle(event)
+        except UnreadableTriggerError:
+            return True
+        return False
+
+    for known in ("s3", "schedule", "webhook", "run", "type of later", None):
+        assert comes_again(unreadable("t", known)) is (known in (kind, None)), known
+    assert comes_again(unreadable("other", kind)) is (kind in ("s3", "run"))
+
+
+def test_the_end_of_a_run_that_is_not_there_waits_for_nobody() -> None:
+    """Also where a trigger cannot be read."""
+    assert Bench(unreadable("t", "run")).arrivals.handle(ENDED) == []
+
+
+# ------------------------------------------------------------ time, and what is kept together
+
+
+def test_what_filters_refuse_is_kept_together_and_once() -> None:
+    """Of all events of a batch, after them; without any, nothing is asked of the store."""
+    bench = Bench(trigger("t"), trigger("u", prefix="x"))
+    for _ in range(3):
+        assert [receipt.outcome for receipt in bench.arrivals.handle(EVENT, {"a": 1})] == ["started", "not_matched"]
+    assert bench.store.refused == []
+
+    bench.arrivals.keep_refused()
+    bench.arrivals.keep_refused()
+
+    assert [(one.trigger.name, one.receipt.outcome, one.event) for one in bench.store.refused] == [
+        ("u", "not_matched", '{"a":1}')
+    ] * 3
+
+
+def test_without_time_no_further_run_is_begun() -> None:
+    """The event goes back, and leaves no receipt at those that have not had their turn: filters are asked anew."""
+    bench = Bench(trigger("a", prefix="x"), trigger("b"), trigger("c"), trigger("d"))
+    turns = iter([True, True, False])
+
+    with pytest.raises(OutOfTimeError):
+        bench.arrivals.handle(EVENT, in_time=lambda: next(turns))
+    bench.arrivals.keep_refused()
+
+    assert [source.trigger for _, source, _ in bench.submits.asked] == ["b", "c"]
+    assert (bench.store.receipts, bench.store.refused, bench.store.unmatched) == ([], [], [])
+
+
+def test_refusing_takes_no_time() -> None:
+    """An event that no filter lets pass is done, however late it is."""
+    bench = Bench(trigger("a", prefix="x"))
+
+    assert [receipt.outcome for receipt in bench.arrivals.handle(EVENT, in_time=lambda: False)] == ["not_matched"]
+
+
+# ------------------------------------------------------------ calls, large values, skipped runs
+
+
+@pytest.mark.parametrize("standing", [None, {"type": "s3"}], ids=["deleted", "of another type"])
+def test_a_call_whose_trigger_is_gone_has_its_receipt(standing: dict[str, Any] | None) -> None:
+    """Its caller was told the id: who asks for it learns what happened. It is counted for nobody."""
+    bench = Bench(*([trigger("t", **standing)] if standing else []))
+
+    assert bench.arrivals.handle(CALLED, {"id": "c"}) == []
+
+    (receipt,) = bench.store.receipts
+    assert (receipt.receipt_id, receipt.trigger, receipt.outcome) == ("told", "t", "rejected")
+    assert "deleted" in str(receipt.detail)
+    assert bench.store.counted == [None]
+    assert [one.trigger for one in bench.store.unmatched] == ["t"]
+
+
+def test_a_call_of_a_trigger_that_was_made_anew_starts_nothing() -> None:
+    """It was signed with the secret of the one before, which is no more."""
+    bench = Bench(trigger("t", **HOOK))
+    event = CALLED.model_copy(update={"trigger_created_at": MOMENT - timedelta(seconds=1)})
+
+    assert bench.arrivals.handle(event, {"id": "c"}) == []
+
+    (receipt,) = bench.store.receipts
+    assert (receipt.receipt_id, receipt.outcome) == ("told", "rejected")
+    (started,) = bench.arrivals.handle(event.model_copy(update={"trigger_created_at": MOMENT}), {"id": "c"})
+    assert started.outcome == "started"
+
+
+def test_a_call_that_the_filter_refuses_has_one_receipt() -> None:
+    """Its own, and not that of a trigger that is gone."""
+    bench = Bench(trigger("t", **HOOK, filter={"body.ref": ["main"]}))
+
+    (receipt,) = bench.arrivals.handle(CALLED)
+
+    assert receipt.outcome == "not_matched"
+    assert bench.store.receipts == []
+
+
+@pytest.mark.parametrize("place", ["parameters", "steps"])
+def test_parameters_that_an_event_makes_too_large_are_rejected(place: str) -> None:
+    """Before they are made: a large field, named often, would take more memory than there is."""
+    named = {f"p{number}": "{body}" for number in range(1000)}
+    values: dict[str, Any] = {"parameters": named} if place == "parameters" else {"steps": {"s": named}}
+
+    refused = consider(trigger("t", **HOOK, **values), Occurrence(call({"text": "x" * 200_000})))
+
+    assert isinstance(refused, Refusal)
+    assert refused.outcome == "rejected"
+    assert "over 262144 bytes" in refused.detail
+
+
+def test_parameters_and_steps_have_one_size() -> None:
+    """What is too much together is rejected, as of any run."""
+    half = {"x": "{body}"}
+    body = "x" * 140_000
+
+    assert isinstance(consider(trigger("t", **HOOK, parameters=half), Occurrence(call(body))), Wanted)
+    both = consider(trigger("t", **HOOK, parameters=half, steps={"s": half}), Occurrence(call(body)))
+    assert isinstance(both, Refusal)

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from tests.factories import MOMENT
-from zentrigger.errors import BusyError, InvalidRequestError
+from zentrigger.errors import BusyError, ConflictError, InvalidRequestError
 from zentrigger.hook_secrets import PREVIOUS_KEPT, HookSecret, HookSecretStore, usable_secret
 from zentrigger.items import from_item
 from zentrigger.run_requests import HookSecretRequest
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 OLD, NEW, NEWER = "old-secret-of-the-sender", "new-secret-of-the-sender", "newer-secret-of-the-sender"
 
 
+STANDING: Any = {"ConditionCheck": {"TableName": "TriggersTable"}}
+
 _REFUSED: Any = {"Code": "ConditionalCheckFailed"}
 
 
@@ -29,6 +31,7 @@ class Table:
 
     def __init__(self) -> None:
         self.items: dict[str, Any] = {}
+        self.trigger_stands = True
         self.meanwhile: Callable[[], object] = lambda: None
 
     def get_item(self, **asked: Any) -> dict[str, Any]:
@@ -37,15 +40,18 @@ class Table:
         return {"Item": item} if item else {}
 
     def transact_write_items(self, **asked: Any) -> None:
-        """Put an item, if the secret is still the one that it replaces."""
-        (action,) = asked["TransactItems"]
+        """Put an item, if the secret is still the one that it replaces, and the trigger there."""
+        action, standing = asked["TransactItems"]
+        assert standing == STANDING
         put = action["Put"]
         name = put["Item"]["item"]["S"]
         self.meanwhile()
         expected = put.get("ExpressionAttributeValues", {}).get(":standing")
-        if self.items.get(name, {}).get("secret") != expected:
+        holds = [self.items.get(name, {}).get("secret") == expected, self.trigger_stands]
+        if not all(holds):
+            reasons: Any = [{"Code": "None"} if one else _REFUSED for one in holds]
             raise ClientError(
-                {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": [_REFUSED]},
+                {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons},
                 "TransactWriteItems",
             )
         self.items[name] = put["Item"]
@@ -65,8 +71,8 @@ def store(table: Table) -> HookSecretStore:
 
 def test_both_secrets_are_good_for_a_day(store: HookSecretStore) -> None:
     """Then only the new one, to the second; the newest comes first."""
-    store.put("t", OLD, MOMENT)
-    kept = store.put("t", NEW, MOMENT + timedelta(hours=1))
+    store.put("t", OLD, MOMENT, standing=STANDING)
+    kept = store.put("t", NEW, MOMENT + timedelta(hours=1), standing=STANDING)
 
     changed = MOMENT + timedelta(hours=1)
     assert store.find("t") == kept
@@ -79,36 +85,36 @@ def test_both_secrets_are_good_for_a_day(store: HookSecretStore) -> None:
 
 def test_the_same_secret_again_changes_nothing(store: HookSecretStore, table: Table) -> None:
     """The day of the one before does not begin anew, nor does it end."""
-    store.put("t", OLD, MOMENT)
-    kept = store.put("t", NEW, MOMENT)
+    store.put("t", OLD, MOMENT, standing=STANDING)
+    kept = store.put("t", NEW, MOMENT, standing=STANDING)
     before = dict(table.items)
 
-    assert store.put("t", NEW, MOMENT + timedelta(hours=23)) == kept
+    assert store.put("t", NEW, MOMENT + timedelta(hours=23), standing=STANDING) == kept
     assert table.items == before
 
 
 def test_of_two_changes_the_last_one_before_stays_good(store: HookSecretStore) -> None:
     """Not the first; and a change back makes the other one the one before."""
     for secret in (OLD, NEW, NEWER):
-        store.put("t", secret, MOMENT)
+        store.put("t", secret, MOMENT, standing=STANDING)
     found = store.find("t")
     assert found is not None
     assert found.good_at(MOMENT) == (NEWER, NEW)
 
-    assert store.put("t", NEW, MOMENT).good_at(MOMENT) == (NEW, NEWER)
+    assert store.put("t", NEW, MOMENT, standing=STANDING).good_at(MOMENT) == (NEW, NEWER)
     assert store.find("u") is None
 
 
 def test_of_two_changes_at_once_both_stay_good(store: HookSecretStore, table: Table) -> None:
     """Each was shown to somebody: the one that came in between is the one before."""
-    store.put("t", OLD, MOMENT)
+    store.put("t", OLD, MOMENT, standing=STANDING)
 
     def overtake() -> None:
         table.meanwhile = lambda: None
-        store.put("t", NEW, MOMENT)
+        store.put("t", NEW, MOMENT, standing=STANDING)
 
     table.meanwhile = overtake
-    assert store.put("t", NEWER, MOMENT).good_at(MOMENT) == (NEWER, NEW)
+    assert store.put("t", NEWER, MOMENT, standing=STANDING).good_at(MOMENT) == (NEWER, NEW)
     found = store.find("t")
     assert found is not None
     assert found.good_at(MOMENT) == (NEWER, NEW)
@@ -120,12 +126,12 @@ def test_who_is_always_overtaken_is_told(store: HookSecretStore, table: Table) -
 
     def overtake() -> None:
         act, table.meanwhile = table.meanwhile, lambda: None
-        store.put("t", f"{OLD}-{next(numbers)}", MOMENT)
+        store.put("t", f"{OLD}-{next(numbers)}", MOMENT, standing=STANDING)
         table.meanwhile = act
 
     table.meanwhile = overtake
     with pytest.raises(BusyError) as caught:
-        store.put("t", NEW, MOMENT)
+        store.put("t", NEW, MOMENT, standing=STANDING)
 
     assert "secret-of" not in str(caught.value)
     found = store.find("t")
@@ -133,9 +139,23 @@ def test_who_is_always_overtaken_is_told(store: HookSecretStore, table: Table) -
     assert NEW not in found.good_at(MOMENT)
 
 
+def test_a_trigger_that_was_changed_meanwhile_gets_no_secret(store: HookSecretStore, table: Table) -> None:
+    """Nor does another one of its name: it may be gone, or no webhook any more."""
+    for before in ({}, {"t": OLD}):
+        for name, secret in before.items():
+            table.trigger_stands = True
+            store.put(name, secret, MOMENT, standing=STANDING)
+        items = dict(table.items)
+        table.trigger_stands = False
+        with pytest.raises(ConflictError, match="no secret was written") as caught:
+            store.put("t", NEW, MOMENT, standing=STANDING)
+        assert NEW not in str(caught.value)
+        assert table.items == items
+
+
 def test_an_item_is_found_by_its_trigger(store: HookSecretStore, table: Table) -> None:
     """And deleted by the same key, which no API key has."""
-    store.put("t", OLD, MOMENT)
+    store.put("t", OLD, MOMENT, standing=STANDING)
 
     key = {name: table.items["t"][name] for name in ("collection", "item")}
     assert store.delete_action("t") == {"Delete": {"TableName": "KeysTable", "Key": key}}
@@ -176,8 +196,8 @@ def test_a_secret_that_its_scheme_cannot_use_is_refused_unseen(scheme: Scheme, g
 def test_nothing_shows_a_secret(store: HookSecretStore, caplog: pytest.LogCaptureFixture) -> None:
     """Neither text of the record, of the request, of an item that cannot be read, nor any line of the log."""
     with caplog.at_level(logging.DEBUG):
-        store.put("t", OLD, MOMENT)
-        kept = store.put("t", NEW, MOMENT)
+        store.put("t", OLD, MOMENT, standing=STANDING)
+        kept = store.put("t", NEW, MOMENT, standing=STANDING)
         with pytest.raises(ValidationError) as missing:
             HookSecret.model_validate({"secret": OLD})
         with pytest.raises(ValidationError) as wrong:

@@ -17,9 +17,10 @@ from zentrigger.events import WebhookReceived, parse_event
 from zentrigger.hook_secrets import HookSecret
 from zentrigger.hooks import MAX_HOOK_BYTES, MAX_MESSAGE_BYTES, Hooks, Received
 from zentrigger.http import parse_json
-from zentrigger.matching import document_of, mismatch
+from zentrigger.matching import concerns, document_of, mismatch
 from zentrigger.receipts import new_receipt
 from zentrigger.signatures import SignatureError
+from zentrigger.triggers import UnreadableTrigger
 
 SECRET, BEFORE = "the-secret-of-the-sender", "the-secret-of-yesterday"
 
@@ -105,6 +106,20 @@ def test_a_call_is_in_the_queue_before_it_is_answered() -> None:
         {"x-github-delivery": "d-1", "x-github-event": "push"},
         {"ref": "main"},
     )
+
+
+def test_a_call_is_of_the_trigger_whose_secret_signed_it() -> None:
+    """Not of one that is made under its name while it waits; one that waits since before this was told is taken."""
+    bench = Bench()
+    bench.call()
+    (event,) = bench.queue.events
+    another = bench.trigger.model_copy(update={"created_at": MOMENT + timedelta(microseconds=1)})
+
+    assert event.trigger_created_at == bench.trigger.created_at
+    assert concerns(bench.trigger, event)
+    assert concerns(bench.trigger.model_copy(update={"updated_at": MOMENT + timedelta(hours=1)}), event)
+    assert not concerns(another, event)
+    assert concerns(another, event.model_copy(update={"trigger_created_at": None}))
 
 
 def test_each_call_has_a_receipt_of_its_own() -> None:
@@ -360,3 +375,18 @@ def test_no_error_and_no_log_has_the_secret(caplog: pytest.LogCaptureFixture) ->
     signature = signed(b'{"ref":"main"}')["x-hub-signature-256"][7:]
     texts = [caplog.text, *map(repr, errors), *(error.detail for error in errors), *bench.queue.messages]
     assert not any(SECRET in text or signature in text for text in texts)
+
+
+def test_a_trigger_that_cannot_be_read_takes_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender is to call again, and learns nothing of what it says."""
+    bench = Bench()
+
+    def find(_: Finds, name: str) -> Any:
+        raise UnreadableTrigger(name=name, detail="definition.webhook.colour: extra_forbidden").error()
+
+    monkeypatch.setattr(Finds, "find", find)
+    with pytest.raises(UnavailableError, match="call again") as caught:
+        bench.call()
+
+    assert "colour" not in caught.value.detail
+    assert bench.queue.messages == []

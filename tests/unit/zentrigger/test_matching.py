@@ -153,6 +153,16 @@ def test_which_ends_pass(status: str) -> None:
         assert said is None or (status in said and on in said)
 
 
+def test_a_run_that_was_skipped_is_none_that_was_cancelled() -> None:
+    """It is recorded as cancelled and never ran: what is to follow a cancelled run has nothing to follow."""
+    of = trigger(type="run", of={"tag": "nightly"}, on=["succeeded", "failed", "cancelled"])
+    upstream = record(status="cancelled", reason="skipped_overlap")
+
+    said = mismatch(of, ENDED, document_of(of.name, ENDED, upstream), upstream)
+
+    assert "never ran" in str(said)
+
+
 def test_templates_see_a_run_by_its_record() -> None:
     """Outputs by step and name, those of the pipeline itself by name alone; a value of null is one, an URI is not."""
     outputs = [

@@ -10,7 +10,7 @@ from zentrigger.catalogue import SnapshotChoice, SnapshotContent, SnapshotSummar
 from zentrigger.errors import InvalidRequestError
 from zentrigger.pointers import NEWEST, Effects, Move, Pointer, Rewrite, effects, moves, read_choice
 from zentrigger.schema_changes import Change
-from zentrigger.triggers import Trigger
+from zentrigger.triggers import Trigger, UnreadableTrigger
 
 
 def summary(number: int, **values: Any) -> SnapshotSummary:
@@ -145,6 +145,19 @@ def test_a_trigger_that_chooses_otherwise_is_not_concerned() -> None:
         found = effects([Move(pointer, 1, 2)], {1: TRAINING, 2: new}, triggers)
         assert found.broken_triggers == (broken,)
         assert found.of_newest == ()
+
+
+def test_of_a_trigger_that_cannot_be_read_it_is_not_known_whether_it_fits() -> None:
+    """So it stands in the way of whatever moves, and says why."""
+    later = UnreadableTrigger(name="later", detail="definition.s3.colour: extra_forbidden")
+    fitting, broken = trigger("a"), trigger("z", parameters={"test_size": 0.5})
+
+    found = effects([Move(NEWEST, 1, 2)], {1: TRAINING, 2: without("test_size")}, [broken, later, fitting])
+
+    assert found.broken_triggers == ("later", "z")
+    (said,) = (problem.detail for problem in found.problems if problem.pointer == "/triggers/later")
+    assert "colour" in said
+    assert "not known" in said
 
 
 def test_a_trigger_whose_snapshot_goes_is_broken() -> None:

@@ -1,7 +1,7 @@
 """Trying a trigger: whether an event matches, why not, and what would happen now. Nothing is started."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
@@ -21,6 +21,7 @@ from zentrigger.matching import document_of, mismatch
 from zentrigger.run_store import Along, AlongRefusedError, Creation
 from zentrigger.runs import RunRecord, Source
 from zentrigger.submit import Submitter
+from zentrigger.timestamps import to_text
 from zentrigger.trial import Trial, TriggerTrials, sample_event
 from zentrigger.triggers import Trigger
 
@@ -45,6 +46,12 @@ def run_event(run_id: str = "r1") -> dict[str, Any]:
     return told | {"detail": {"run_id": run_id}}
 
 
+def call_before(created_at: datetime) -> dict[str, Any]:
+    """Make the event of a call for the trigger `t` that was made at a moment."""
+    detail = {"trigger": "t", "receipt_id": "r", "trigger_created_at": to_text(created_at), "body": {}}
+    return {"source": "zentrigger.webhook", "id": "e", "time": "2026-11-20T12:00:00Z", "detail": detail}
+
+
 class Bench:
     """Trials of one trigger: the submitter and all that it decides is real, what it reads is said here."""
 
@@ -56,7 +63,7 @@ class Bench:
             Counts(active, waiting), PipelineCapacity(active, waiting, None), PipelineCapacity(live, 0, None)
         )
         self.store.get.side_effect = self._get
-        self.store.triggers.return_value = (of,)
+        self.store.stored.return_value = (of,)
         self.store.counts_of.return_value, self.store.started_in_hour.return_value = {}, 0
         catalogue, revisions = Mock(), Mock()
         catalogue.find.side_effect = catalogue.choose.side_effect = self._choose
@@ -95,7 +102,7 @@ class Bench:
         (trial,) = self.trials.run(self.trigger.name, event)
         for calls in (self.runs.method_calls, self.store.method_calls):
             asked = {call[0] for call in calls}
-            assert asked <= {"get", "standing", "triggers", "counts_of", "started_in_hour", "recent_events"}
+            assert asked <= {"get", "standing", "counts_of", "started_in_hour", "recent_events"}
         return trial
 
 
@@ -115,6 +122,8 @@ class Bench:
         ({"type": "schedule"}, s3_event(), False, "not_matched", "type schedule"),
         ({**HOOK, "filter": {"body.a": [1]}}, None, True, "started", None),
         (HOOK, run_event(), False, "not_matched", "type webhook"),
+        (HOOK, call_before(MOMENT - timedelta(seconds=1)), False, "not_matched", "another trigger of this name"),
+        (HOOK, call_before(MOMENT), True, "started", None),
         ({"type": "schedule"}, None, True, "started", None),
         ({"type": "run", "of": {"tag": "x"}}, run_event(), False, "not_matched", "`of`"),
         ({**AFTER, "on": ["failed"]}, run_event(), False, "not_matched", "succeeded"),

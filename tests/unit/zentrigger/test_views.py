@@ -2,16 +2,22 @@
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
-from tests.factories import MOMENT, TASK, TRAINING, content, pipeline, run, run_input, snapshot
+from tests.factories import MOMENT, TASK, TRAINING, content, pipeline, run, run_input, snapshot, trigger
 from zentrigger.catalogue import PublishedPipeline
 from zentrigger.discovery import Found
 from zentrigger.pointers import HistoryEntry, MovedChoice
 from zentrigger.publishing import Publication
+from zentrigger.receipts import MAX_DETAIL
+from zentrigger.run_requests import RunRequest
 from zentrigger.runs import Attempt, Progress, Run, RunRecord, StepProgress, Timings
 from zentrigger.schema_changes import Change
 from zentrigger.timestamps import to_text
 from zentrigger.track_record import TrackRecord, track_record
+from zentrigger.trial import Trial
+from zentrigger.trigger_writer import TriggerChange, TriggerChanges
+from zentrigger.triggers import Trigger, UnreadableTrigger
 from zentrigger.views import (
     history_view,
     pipeline_details,
@@ -22,6 +28,8 @@ from zentrigger.views import (
     snapshot_details,
     snapshot_in_list,
     snapshot_summary,
+    trials_view,
+    trigger_changes_view,
 )
 
 NO_RUNS = TrackRecord(None, 0, 0, 0)
@@ -208,3 +216,65 @@ def at(seconds: int) -> datetime:
 def shown_at(seconds: int) -> str:
     """Give it as it is shown."""
     return to_text(at(seconds))
+
+
+def large(name: str, size: int) -> Trigger:
+    """Make a trigger of some size, all of which JSON within JSON doubles."""
+    return trigger(name, parameters={"data_url": '"' * (size // 2)})
+
+
+def test_changes_are_shown_with_definitions_until_they_are_made() -> None:
+    """Whole ones, with their defaults; of what stays as it is, none. With the plan that may be held to."""
+    one, other = trigger("t"), trigger("t", prefix="in/")
+    found = (
+        TriggerChange("created", "create", None, one),
+        TriggerChange("deleted", "delete", one, None),
+        TriggerChange("same", "unchanged", one, one),
+        TriggerChange("unreadable", "update", UnreadableTrigger("unreadable", "body: missing"), other),
+        TriggerChange("updated", "update", one, other),
+        TriggerChange("gone", "delete", UnreadableTrigger("gone", "body: missing", type="run"), None),
+    )
+    done = TriggerChanges(found, "write")
+    before, after = (side.definition.model_dump(mode="json") for side in (one, other))
+    sides: dict[str, dict[str, Any]] = {
+        "created": {"before": None, "after": before},
+        "deleted": {"before": before, "after": None},
+        "unreadable": {"after": after},
+        "updated": {"before": before, "after": after},
+        "gone": {"after": None},
+    }
+
+    for written in (False, True):
+        shown = trigger_changes_view(done, written=written)
+        assert (shown["written"], shown.get("plan")) == (written, None if written else done.plan)
+        for change, told in zip(found, shown["changes"], strict=True):
+            kind = ("run", None) if change.name == "gone" else ("s3", TRAINING.pipeline)
+            expected = {"name": change.name, "change": change.change, "type": kind[0], "pipeline": kind[1]}
+            assert told == expected | ({} if written else sides.get(change.name, {}))
+
+
+def test_changes_are_all_told_however_large_they_are() -> None:
+    """In less than the 6 MB of a Lambda's answer, in which JSON within JSON is twice as long."""
+    sizes = dict.fromkeys((f"t{number}" for number in range(30)), 340_000) | {"u": 1000}
+    done = TriggerChanges(
+        tuple(TriggerChange(name, "delete", large(name, size), None) for name, size in sizes.items()), "write"
+    )
+    shown = trigger_changes_view(done, written=False)
+    assert len(json.dumps(json.dumps(shown))) < 6_000_000
+    # As many as there is room for, the small one after them, too.
+    assert [one["name"] for one in shown["changes"] if "before" in one] == [*list(sizes)[:6], "u"]
+    assert [one["name"] for one in shown["changes"]] == list(sizes)
+
+
+def test_trials_are_all_told_however_large_their_requests_are() -> None:
+    """Each event and what came of it; of the requests as many as there is room for; details as long as in receipts."""
+    request = RunRequest(pipeline="p", parameters={"a": '"' * 250_000})
+    event: dict[str, Any] = {"body": '"' * 8000}
+    tried = Trial(event, matches=True, outcome="rejected", detail="x" * 3000, request=request)
+    none = Trial(event, matches=False, outcome="not_matched", detail="no")
+    shown = trials_view([*[tried] * 9, none])
+    assert len(json.dumps(json.dumps(shown))) < 6_000_000
+    assert [one.get("request", "left out") == "left out" for one in shown] == [False] * 3 + [True] * 6 + [False]
+    assert [one["event"] for one in shown] == [event] * 10
+    assert [len(one["detail"]) for one in shown] == [MAX_DETAIL] * 9 + [2]
+    assert shown[-1]["request"] is None
