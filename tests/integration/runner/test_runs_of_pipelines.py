@@ -49,7 +49,9 @@ def test_a_stopped_task_says_so_and_leaves_nothing(make_task: Callable[..., Task
     started = tmp_path / "started"
     task = make_task()
     task.start("hard_cases:sleeping_pipeline", parameters={"started_file": str(started)})
+    # ZenML says that a step runs a moment before its first line does.
     wait_for(lambda: any(step.status == "running" for told in task.progress[-1:] for step in told.steps[1:]))
+    wait_for(lambda: started.exists() and started.read_text())
     assert task.process is not None
     task.process.send_signal(signal.SIGTERM)
     assert task.wait(30) == 1
