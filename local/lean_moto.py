@@ -43,8 +43,18 @@ class _Copies:
             if table.hash_key_attr not in key:
                 continue  # of another table, or no key at all, which moto refuses
             hash_key = DynamoType(key[table.hash_key_attr])
-            if hash_key in items:
-                items[hash_key] = snapshot.items[hash_key] = copy.deepcopy(items[hash_key])
+            if hash_key not in items:
+                continue
+            found = snapshot.items[hash_key]
+            if not isinstance(found, dict):
+                snapshot.items[hash_key] = copy.deepcopy(found)
+                continue
+            if table.range_key_attr not in key:
+                continue  # no key, which moto refuses
+            # One item alone: thousands may have the same hash key.
+            range_key = DynamoType(key[table.range_key_attr])
+            if range_key in found:
+                found[range_key] = copy.deepcopy(found[range_key])
         if table.stream_shard is not None:
             snapshot.stream_shard = copy.copy(table.stream_shard)
             snapshot.stream_shard.items = list(table.stream_shard.items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 from typing import Any
@@ -115,6 +116,28 @@ def test_the_table_goes_on_after_a_refusal(things: Things) -> None:
 
     assert things.read("counter") == _key("counter") | {"times": {"N": "2"}}
     assert things.changes == changes + 2
+
+
+def test_of_many_items_with_one_hash_key_those_alone_are_copied_that_are_written(
+    things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger's thousands of receipts have one."""
+    things.write(*(put("many", f"part {number:02d}") for number in range(50)))
+    copied: list[int] = []
+    original = copy.deepcopy
+
+    def deepcopy(value: Any, memo: Any = None) -> Any:
+        copied.append(len(value) if isinstance(value, dict) else 1)
+        return original(value, memo)
+
+    monkeypatch.setattr(copy, "deepcopy", deepcopy)
+
+    assert things.write(put("many", "part 99"), put("many", "part 07")) == 400
+
+    assert copied
+    assert max(copied) < 50
+    assert things.read("many", "part 99") is None
+    assert things.read("many", "part 07") == put("many", "part 07")["Put"]["Item"]
 
 
 def test_what_was_made_once_is_not_kept(things: Things) -> None:
