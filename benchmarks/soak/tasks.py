@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from local.access import role_environment
 from local.ecs_tasks import ContainerExit
@@ -45,6 +46,7 @@ TEMPORARY = 75
 _DEATH_SECONDS = 20.0
 """How long a task waits for the death that it has asked ECS for."""
 _BEAT_SECONDS = 0.5
+_STOP_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -321,5 +323,14 @@ class StubTasks:
             return False
 
     def _stop_by_hand(self, arn: str) -> None:
+        """Stop a task as an operator does, who tries again where ECS takes no more calls just then."""
         cluster = self._cloud.stack.resources["Cluster"].physical_id
-        self._cloud.clients.get("ecs").stop_task(cluster=cluster, task=arn, reason="An operator was curious.")
+        ecs = self._cloud.clients.get("ecs")
+        for tries_left in reversed(range(_STOP_TRIES)):
+            try:
+                ecs.stop_task(cluster=cluster, task=arn, reason="An operator was curious.")
+            except ClientError:
+                if not tries_left:
+                    raise
+            else:
+                return
